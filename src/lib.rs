@@ -1,0 +1,12 @@
+//! Schema-per-tenant Postgres: one database, one schema per tenant, one shared schema.
+//!
+//! The program `tenantctl` is a thin layer over this library. Each module uses only those listed
+//! above it:
+//!
+//! - [`name`]: names checked once, when they are made;
+//! - [`pg`]: Postgres itself: connecting, quoting, locks, readable errors, the private server;
+//! - [`migration`]: files, history, plan, apply: what each schema has and lacks.
+
+pub mod migration;
+pub mod name;
+pub mod pg;

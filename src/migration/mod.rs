@@ -1,0 +1,1 @@
+//! Migrations: files, statements, history, plan and apply.

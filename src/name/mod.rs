@@ -1,0 +1,1 @@
+//! Names, checked once, when they are made.

@@ -1,0 +1,1 @@
+//! The project's private Postgres server, for development and tests.
