@@ -7,6 +7,7 @@
 //! - [`pg`]: Postgres itself: connecting, quoting, locks, readable errors, the private server;
 //! - [`migration`]: files, history, plan, apply: what each schema has and lacks.
 
+pub mod event;
 pub mod migration;
 pub mod name;
 pub mod pg;

@@ -1,14 +1,31 @@
 //! Migrations: files, statements, history, plan and apply.
 
 mod checksum;
+mod executor;
 pub mod file;
 mod file_name;
 pub mod folder;
+pub mod history;
+mod holders;
+mod interrupt;
 mod listing;
+mod no_transaction;
+mod plan;
+mod queue;
 pub mod scaffold;
+mod script;
+mod set;
+pub mod sql;
+mod worker;
 
 pub use checksum::Width;
+pub use executor::{ExecuteOptions, Executor, Mode, Outcome, Stop};
 pub use file::MigrationFile;
 pub use file_name::{Kind, VersionRule};
 pub use folder::{FileProblem, FolderError, MigrationFolder};
+pub use history::{Fleet, Found, History, LookError};
+pub use interrupt::{Interrupt, Urgency};
 pub use listing::Duplicate;
+pub use plan::{Finding, Plan, PlanOptions};
+pub use script::{Script, ScriptOptions, Subject};
+pub use set::MigrationSet;

@@ -1,3 +1,17 @@
-//! Postgres: connecting, quoting, locks, readable SQL errors, and the project's private server.
+//! Postgres: connecting, quoting, readable SQL errors, and the project's private server.
+//!
+//! Everything is sent by the simple query protocol, and nothing depends on session state, so that
+//! every verb works through a transaction pooler.
 
+mod connect;
+mod connection;
+mod error;
+mod lane;
+mod quote;
 pub mod server;
+
+pub use connect::{Database, Source, UrlError};
+pub use connection::{Connection, Incomplete, Row, Rows};
+pub use error::{ConnectError, Place, SqlError};
+pub use lane::Lane;
+pub use quote::{identifier, literal, qualified, search_path};

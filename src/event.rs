@@ -1,0 +1,208 @@
+//! What the library says while it works, and what it has to say at the end: plain data. Who
+//! speaks, and how, is the caller's to decide.
+
+use std::time::Duration;
+
+use crate::name::SchemaName;
+use crate::pg::{ConnectError, SqlError};
+
+/// Something that happened on the way.
+#[derive(Debug, Clone)]
+pub enum Event<'a> {
+    /// Work begins on so many schemas.
+    Begun {
+        /// The schemas that are behind.
+        schemas: usize,
+    },
+    /// A schema was migrated (or, in a rehearsal, could be).
+    Applied {
+        /// The schema.
+        schema: &'a SchemaName,
+        /// The migrations, such as ``V2 `add_orders` ``.
+        migrations: &'a [String],
+        /// How long it took.
+        elapsed: Duration,
+    },
+    /// A schema was found to be up to date when its turn came: another run had been there.
+    UpToDate {
+        /// The schema.
+        schema: &'a SchemaName,
+    },
+    /// A schema could not be migrated.
+    Failed {
+        /// The schema.
+        schema: &'a SchemaName,
+        /// Why.
+        failure: &'a Failure,
+    },
+    /// A schema is busy and will be tried again.
+    Deferred {
+        /// The schema.
+        schema: &'a SchemaName,
+        /// What is in the way.
+        blockage: &'a Blockage,
+        /// How often it has been tried.
+        attempts: u32,
+    },
+    /// A schema is busy and will not be tried again.
+    Busy {
+        /// The schema.
+        schema: &'a SchemaName,
+        /// What is in the way.
+        blockage: &'a Blockage,
+    },
+    /// A connection was lost; it is being opened again.
+    Reconnecting {
+        /// Why it was lost.
+        reason: &'a str,
+    },
+    /// Something that a person should know although the work goes on.
+    Warning(String),
+}
+
+/// Listens to events.
+pub trait Observer {
+    /// Takes notice of `event`.
+    fn observe(&self, event: &Event<'_>);
+}
+
+/// An observer that does not listen.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Observer for Silent {
+    fn observe(&self, _: &Event<'_>) {}
+}
+
+/// A place in a migration file.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Site {
+    /// The migration, such as ``V2 `add_orders` ``.
+    pub migration: String,
+    /// The file, as a path that can be opened from here.
+    pub path: String,
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters, where it is known.
+    pub column: Option<usize>,
+    /// The line with a caret under the column, ready to print.
+    pub excerpt: String,
+}
+
+/// Why a schema was not migrated. Many schemas share one failure.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// Where in which file, if it was one of the files' statements.
+    pub site: Option<Site>,
+    /// What went wrong.
+    pub cause: Cause,
+    /// What was left behind, in plain words: of a file that does not run in a transaction.
+    pub left_behind: Vec<String>,
+}
+
+impl From<Cause> for Failure {
+    fn from(cause: Cause) -> Self {
+        Self {
+            site: None,
+            cause,
+            left_behind: Vec::new(),
+        }
+    }
+}
+
+impl Failure {
+    /// Whether two failures are one and the same thing going wrong in two schemas.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.site == other.site
+            && self.left_behind == other.left_behind
+            && self.cause.to_string() == other.cause.to_string()
+            && self.cause.sql().map(|it| &it.detail) == other.cause.sql().map(|it| &it.detail)
+    }
+}
+
+/// What went wrong with one schema.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Cause {
+    /// The server refused a statement.
+    #[error("{0}")]
+    Sql(SqlError),
+    /// A person or another program cancelled the statement.
+    #[error("the statement was cancelled by somebody on the server")]
+    Cancelled(SqlError),
+    /// The statement ran longer than the statement timeout.
+    #[error("the statement ran longer than the statement timeout")]
+    TimedOut(SqlError),
+    /// The migration touched these relations outside its schema.
+    #[error("the migration reached outside its schema and touched {touched}")]
+    Outside {
+        /// `schema.relation`, separated by commas.
+        touched: String,
+    },
+    /// There is no such schema.
+    #[error("there is no such schema")]
+    NoSchema,
+    /// The history table cannot be read.
+    #[error("its history cannot be used: {0}")]
+    Unreadable(String),
+    /// The connection was lost again and again in this schema.
+    #[error("{0}")]
+    Lost(ConnectError),
+    /// The history kept changing between looking and acting.
+    #[error("its history kept changing while it was being migrated")]
+    Unsettled,
+    /// A concurrent index was left invalid.
+    #[error("index `{index}` was left invalid")]
+    InvalidIndex {
+        /// The index.
+        index: String,
+    },
+}
+
+impl Cause {
+    /// Returns the server's error, where there is one.
+    pub fn sql(&self) -> Option<&SqlError> {
+        match self {
+            Self::Sql(error) | Self::Cancelled(error) | Self::TimedOut(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// What is in the way of a busy schema.
+#[derive(Debug, Clone)]
+pub struct Blockage {
+    /// Where in which file, if it was one of the files' statements.
+    pub site: Option<Site>,
+    /// What was tried.
+    pub kind: BlockageKind,
+    /// Who holds it, as seen while waiting; empty when it was not seen.
+    pub holders: Vec<Holder>,
+}
+
+/// The kind of a [`Blockage`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BlockageKind {
+    /// Another run, or somebody else, holds the schema's advisory lock.
+    SchemaLock,
+    /// A statement did not get a lock in time.
+    Lock(SqlError),
+    /// A race was lost: a deadlock, a serialization failure, a shared catalog row.
+    Conflict(SqlError),
+}
+
+/// A session that holds a lock somebody waits for (Postgres documentation, `pg_stat_activity`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The backend's process id.
+    pub pid: i64,
+    /// What the client calls itself.
+    pub application_name: String,
+    /// The client's address; `local` for a socket.
+    pub client: String,
+    /// The state, such as `idle in transaction`.
+    pub state: String,
+    /// How long its transaction has been open.
+    pub transaction_age: Duration,
+    /// Its statement, or its last one when it is idle; shortened.
+    pub query: String,
+}

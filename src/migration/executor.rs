@@ -1,0 +1,591 @@
+//! Carries plans out: a few workers, each with a connection, take schemas from a queue; one
+//! schema's failure is its own, and what is busy is tried again.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use super::history::{self, Fleet, Found, History, LookError};
+use super::holders::Watch;
+use super::interrupt::{Interrupt, Urgency};
+use super::plan::{Plan, PlanOptions};
+use super::queue::{Planned, Queue, Task};
+use super::set::MigrationSet;
+use super::worker::{Verdict, Worker};
+use crate::event::{Blockage, Cause, Event, Failure, Observer};
+use crate::name::SchemaName;
+use crate::pg::{ConnectError, Database, Incomplete, Lane, literal};
+
+/// A backend is replaced after it has migrated so many schemas: what it learnt of ten tables in
+/// each would otherwise grow to hundreds of megabytes.
+const SCHEMAS_PER_CONNECTION: usize = 250;
+
+/// How long a server may be out of reach before a run gives up.
+const RECONNECT_FOR: Duration = Duration::from_secs(30);
+
+/// How often one schema's history is read again before its run is given up.
+const MOST_LOOKS: u32 = 5;
+
+/// What is done with each plan.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Apply it.
+    #[default]
+    Apply,
+    /// Apply it and roll it back.
+    Rehearse,
+    /// Record it without running it: refinery's `Target::Fake`.
+    Baseline,
+}
+
+/// How plans are carried out.
+#[derive(Debug, Clone)]
+pub struct ExecuteOptions {
+    /// What is done with each plan.
+    pub mode: Mode,
+    /// How many schemas are worked on at once; at least 1.
+    pub jobs: usize,
+    /// The longest a statement waits for a lock; for ever when `None`. Most waits are shorter.
+    pub lock_timeout: Option<Duration>,
+    /// The longest a statement runs; for ever when `None`.
+    pub statement_timeout: Option<Duration>,
+    /// How often a busy schema is tried again once nothing else is left to do.
+    pub retries: u32,
+    /// Start no further schema after so many have failed.
+    pub max_failures: Option<usize>,
+    /// Send each statement in a message of its own.
+    pub one_by_one: bool,
+    /// The schemas behind the tenant's own in the search path.
+    pub path: Vec<String>,
+}
+
+impl Default for ExecuteOptions {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Apply,
+            jobs: 4,
+            lock_timeout: Some(Duration::from_secs(2)),
+            statement_timeout: None,
+            retries: 10,
+            max_failures: Some(100),
+            one_by_one: false,
+            path: vec!["public".into()],
+        }
+    }
+}
+
+/// Why no further schema was started.
+#[derive(Debug, Clone)]
+pub enum Stop {
+    /// As many failed as were allowed to.
+    Budget,
+    /// The server has run out of something.
+    OutOfResources,
+    /// A person asked to stop.
+    Interrupted,
+    /// The server is out of reach.
+    Unreachable(ConnectError),
+}
+
+/// What became of every schema that was behind. The counts add up to the number given.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    /// Schemas that were migrated (or rehearsed, or baselined).
+    pub applied: usize,
+    /// Schemas that had nothing pending.
+    pub up_to_date: usize,
+    /// Schemas that were not migrated, and why; they are as they were before.
+    pub failed: Vec<(SchemaName, Rc<Failure>)>,
+    /// Schemas that somebody was using all the time.
+    pub busy: Vec<(SchemaName, Rc<Blockage>)>,
+    /// Schemas that were not tried.
+    pub not_attempted: Vec<SchemaName>,
+    /// Why not every schema was tried, if so.
+    pub stop: Option<Stop>,
+}
+
+impl Outcome {
+    /// Returns how many schemas this speaks of.
+    pub fn total(&self) -> usize {
+        self.applied
+            + self.up_to_date
+            + self.failed.len()
+            + self.busy.len()
+            + self.not_attempted.len()
+    }
+
+    /// Adds what became of other schemas.
+    pub fn extend(&mut self, other: Self) {
+        self.applied += other.applied;
+        self.up_to_date += other.up_to_date;
+        self.failed.extend(other.failed);
+        self.busy.extend(other.busy);
+        self.not_attempted.extend(other.not_attempted);
+        self.stop = self.stop.take().or(other.stop);
+    }
+
+    /// Whether every schema is where it should be.
+    pub fn is_complete(&self) -> bool {
+        self.total() == self.applied + self.up_to_date && self.stop.is_none()
+    }
+}
+
+/// Carries plans out on one database.
+#[derive(Clone, Copy)]
+pub struct Executor<'a> {
+    /// The database.
+    pub database: &'a Database,
+    /// The migrations.
+    pub migrations: &'a MigrationSet,
+    /// How plans are made.
+    pub plan: PlanOptions,
+    /// How they are carried out.
+    pub options: &'a ExecuteOptions,
+    /// Who is told of it.
+    pub observer: &'a dyn Observer,
+    /// Whether to go on.
+    pub interrupt: &'a Interrupt,
+}
+
+/// One run's state, shared by its workers.
+struct Run<'a> {
+    executor: Executor<'a>,
+    name: String,
+    queue: Queue,
+    watch: Watch,
+    outcome: RefCell<Outcome>,
+    workers: Cell<usize>,
+    last_contact: Cell<Instant>,
+    reconnecting: Cell<bool>,
+    failures: RefCell<Vec<Rc<Failure>>>,
+    under_way: RefCell<HashMap<usize, Task>>,
+}
+
+impl Executor<'_> {
+    /// Migrates the schemas of `fleet` that are behind. A plan that is refused is a failure of its
+    /// schema; who wants to touch nothing in that case asks the plans beforehand.
+    pub async fn run(&self, fleet: Fleet) -> Outcome {
+        let run = Run::new(*self);
+        let tasks = run.tasks(fleet);
+        self.observer.observe(&Event::Begun {
+            schemas: tasks.len(),
+        });
+        let workers = self.options.jobs.clamp(1, tasks.len().max(1));
+        let run = Run {
+            queue: Queue::new(tasks),
+            workers: Cell::new(workers),
+            ..run
+        };
+        let lane = Lane::new(self.database, "tenantctl watch", usize::MAX);
+        tokio::select! {
+            _ = join_all((0..workers).map(|number| run.work(number))) => {}
+            () = run.watch.run(lane, &run.name) => {}
+        }
+        if self.interrupt.urgency() == Urgency::Now {
+            run.abandon().await;
+        }
+        run.finish()
+    }
+}
+
+impl<'a> Run<'a> {
+    fn new(executor: Executor<'a>) -> Self {
+        Self {
+            executor,
+            // Shown by `pg_stat_activity`, where the workers of this run are found by it.
+            name: format!("tenantctl {:08x} ", fastrand::u32(..)),
+            queue: Queue::default(),
+            watch: Watch::default(),
+            outcome: RefCell::default(),
+            workers: Cell::new(0),
+            last_contact: Cell::new(Instant::now()),
+            reconnecting: Cell::new(false),
+            failures: RefCell::default(),
+            under_way: RefCell::default(),
+        }
+    }
+
+    /// Sorts the fleet into what is to be done and what is not.
+    fn tasks(&self, fleet: Fleet) -> Vec<Task> {
+        let planned: Vec<Rc<Planned>> = fleet
+            .histories
+            .into_iter()
+            .map(|history| Rc::new(self.plan(history)))
+            .collect();
+        let mut tasks = Vec::new();
+        for (schema, found) in fleet.schemas {
+            match self.next_task(schema, found, |index| planned[index].clone()) {
+                Ok(task) => tasks.push(task),
+                Err(Sorted::UpToDate) => self.outcome.borrow_mut().up_to_date += 1,
+                Err(Sorted::Failed(schema, cause)) => self.fail(schema, cause.into()),
+            }
+        }
+        tasks
+    }
+
+    fn plan(&self, history: History) -> Planned {
+        let folder = self.executor.migrations.folder();
+        let plan = Plan::new(folder, &history, self.executor.plan);
+        Planned { history, plan }
+    }
+
+    fn next_task(
+        &self,
+        schema: SchemaName,
+        found: Found,
+        planned: impl FnOnce(usize) -> Rc<Planned>,
+    ) -> Result<Task, Sorted> {
+        match found {
+            Found::NoSchema => Err(Sorted::Failed(schema, Cause::NoSchema)),
+            Found::Unreadable(why) => Err(Sorted::Failed(schema, Cause::Unreadable(why))),
+            Found::History(index) => {
+                let planned = planned(index);
+                if planned.plan.refused {
+                    let why = "it does not agree with the migration files".to_owned();
+                    Err(Sorted::Failed(schema, Cause::Unreadable(why)))
+                } else if planned.plan.pending.is_empty() {
+                    Err(Sorted::UpToDate)
+                } else {
+                    Ok(Task::new(schema, planned))
+                }
+            }
+        }
+    }
+
+    /// One worker: takes tasks until there are none.
+    async fn work(&self, number: usize) {
+        let name = format!("{}{number}", self.name);
+        let lane = Lane::new(self.executor.database, &name, SCHEMAS_PER_CONNECTION);
+        let mut worker = Worker::new(self.executor, lane, number, name);
+        while let Some(task) = self.queue.next(self.executor.interrupt).await {
+            self.under_way.borrow_mut().insert(number, task.clone());
+            tokio::select! {
+                goes_on = self.attend(&mut worker, task) => if !goes_on { break },
+                // What is under way is cancelled on the server, and looked up, in `abandon`.
+                () = self.executor.interrupt.wait_for(Urgency::Now) => return,
+            }
+            self.under_way.borrow_mut().remove(&number);
+        }
+        self.under_way.borrow_mut().remove(&number);
+        self.workers.set(self.workers.get() - 1);
+        worker.close().await;
+    }
+
+    /// Tries one task, and looks and tries again for as long as that makes progress. Returns
+    /// whether this worker is to take another.
+    async fn attend(&self, worker: &mut Worker<'_>, mut task: Task) -> bool {
+        let begun = Instant::now();
+        loop {
+            let verdict = worker.attempt(&task, &self.watch).await;
+            if !matches!(verdict, Verdict::Lost(_) | Verdict::NoConnection(_)) {
+                self.contact();
+            }
+            let after = match verdict {
+                Verdict::Applied(files) if files == task.planned.plan.pending.len() => {
+                    self.applied(&task, begun.elapsed());
+                    return true;
+                }
+                Verdict::Applied(files) => {
+                    let done = task.planned.plan.pending.iter().take(files);
+                    task.applied
+                        .extend(done.map(|&file| self.executor.migrations.label(file)));
+                    After::Applied
+                }
+                Verdict::Failed(failure) => {
+                    self.fail(task.schema, *failure);
+                    return true;
+                }
+                Verdict::Blocked(blockage) => {
+                    self.block(task, Rc::new(*blockage));
+                    return true;
+                }
+                Verdict::HistoryChanged => After::Changed,
+                Verdict::Lost(error) => {
+                    self.say_reconnecting(&error);
+                    After::Lost(error)
+                }
+                Verdict::NoConnection(error) => {
+                    if error.is_too_many_clients() && self.workers.get() > 1 {
+                        self.queue.give_back(task);
+                        return false;
+                    }
+                    if !self.may_reconnect(&error).await {
+                        self.queue.give_back(task);
+                        return false;
+                    }
+                    continue;
+                }
+            };
+            match self.look_again(task, after, begun).await {
+                Some(next) => task = next,
+                None => return !self.queue.is_stopped(),
+            }
+        }
+    }
+
+    /// Reads a schema's history again and returns what is left to do for it, if anything.
+    async fn look_again(&self, task: Task, after: After, begun: Instant) -> Option<Task> {
+        let (found, mut histories) = self.look(&task).await?;
+        let planned = |index: usize| Rc::new(self.plan(std::mem::take(&mut histories[index])));
+        match self.next_task(task.schema.clone(), found, planned) {
+            Err(Sorted::UpToDate) => {
+                match after {
+                    // The COMMIT whose answer was lost had happened.
+                    After::Lost(_) => self.applied(&task, begun.elapsed()),
+                    After::Applied | After::Changed => self.up_to_date(&task),
+                }
+                None
+            }
+            Err(Sorted::Failed(schema, cause)) => {
+                self.fail(schema, cause.into());
+                None
+            }
+            Ok(next) if task.looks < MOST_LOOKS => {
+                let looks = task.looks + u32::from(!matches!(after, After::Applied));
+                let Task {
+                    attempts,
+                    counted,
+                    applied,
+                    ..
+                } = task;
+                Some(Task {
+                    looks,
+                    attempts,
+                    counted,
+                    applied,
+                    ..next
+                })
+            }
+            Ok(_) => {
+                let cause = match after {
+                    After::Lost(error) => Cause::Lost(error),
+                    _ => Cause::Unsettled,
+                };
+                self.fail(task.schema, cause.into());
+                None
+            }
+        }
+    }
+
+    async fn look(&self, task: &Task) -> Option<(Found, Vec<History>)> {
+        loop {
+            let schemas = std::slice::from_ref(&task.schema);
+            match history::read(self.executor.database, schemas, 1).await {
+                Ok(mut fleet) => {
+                    self.contact();
+                    let (_, found) = fleet.schemas.pop().expect("one was asked for");
+                    return Some((found, fleet.histories));
+                }
+                Err(LookError::Sql(error)) => {
+                    self.fail(task.schema.clone(), Cause::Sql(error).into());
+                    return None;
+                }
+                Err(LookError::Connect(error)) => {
+                    if !self.may_reconnect(&error).await {
+                        self.queue.give_back(task.clone());
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    fn contact(&self) {
+        self.last_contact.set(Instant::now());
+        self.reconnecting.set(false);
+    }
+
+    fn say_reconnecting(&self, error: &ConnectError) {
+        if !self.reconnecting.replace(true) {
+            let reason = error.to_string();
+            self.executor
+                .observer
+                .observe(&Event::Reconnecting { reason: &reason });
+        }
+    }
+
+    /// Waits a moment, or gives the run up when the server has been out of reach for too long.
+    async fn may_reconnect(&self, error: &ConnectError) -> bool {
+        if self.queue.is_stopped() || self.executor.interrupt.urgency() >= Urgency::Soon {
+            return false;
+        }
+        if !error.may_pass() || self.last_contact.get().elapsed() > RECONNECT_FOR {
+            self.stop(Stop::Unreachable(error.clone()));
+            return false;
+        }
+        self.say_reconnecting(error);
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        true
+    }
+
+    fn stop(&self, reason: Stop) {
+        self.queue.stop();
+        self.outcome.borrow_mut().stop.get_or_insert(reason);
+    }
+
+    fn applied(&self, task: &Task, elapsed: Duration) {
+        self.outcome.borrow_mut().applied += 1;
+        let (schema, migrations) = (&task.schema, self.labels(task));
+        self.executor.observer.observe(&Event::Applied {
+            schema,
+            migrations: &migrations,
+            elapsed,
+        });
+    }
+
+    fn labels(&self, task: &Task) -> Vec<String> {
+        let plan = &task.planned.plan;
+        let pending = plan
+            .pending
+            .iter()
+            .map(|&file| self.executor.migrations.label(file));
+        task.applied.iter().cloned().chain(pending).collect()
+    }
+
+    fn up_to_date(&self, task: &Task) {
+        self.outcome.borrow_mut().up_to_date += 1;
+        self.executor.observer.observe(&Event::UpToDate {
+            schema: &task.schema,
+        });
+    }
+
+    fn fail(&self, schema: SchemaName, failure: Failure) {
+        let failure = self.intern(failure);
+        self.executor.observer.observe(&Event::Failed {
+            schema: &schema,
+            failure: &failure,
+        });
+        if matches!(&failure.cause, Cause::Sql(error) if error.is_out_of_resources()) {
+            self.stop(Stop::OutOfResources);
+        }
+        self.outcome.borrow_mut().failed.push((schema, failure));
+        let failed = self.outcome.borrow().failed.len();
+        if self
+            .executor
+            .options
+            .max_failures
+            .is_some_and(|most| failed >= most)
+        {
+            self.stop(Stop::Budget);
+        }
+    }
+
+    /// Returns the one copy of a failure that many schemas share.
+    fn intern(&self, failure: Failure) -> Rc<Failure> {
+        let mut failures = self.failures.borrow_mut();
+        if let Some(known) = failures.iter().find(|known| known.is_same_as(&failure)) {
+            return known.clone();
+        }
+        let failure = Rc::new(failure);
+        // Beyond so many different ones there is nothing to share, and looking costs.
+        if failures.len() < 100 {
+            failures.push(failure.clone());
+        }
+        failure
+    }
+
+    /// Puts a busy schema at the back of the line, or gives it up.
+    fn block(&self, mut task: Task, blockage: Rc<Blockage>) {
+        let counts = self.queue.is_fresh_empty();
+        task.attempts += 1;
+        task.counted += u32::from(counts);
+        let (schema, attempts) = (&task.schema, task.attempts);
+        if task.counted > self.executor.options.retries {
+            self.executor.observer.observe(&Event::Busy {
+                schema,
+                blockage: &blockage,
+            });
+            self.outcome.borrow_mut().busy.push((task.schema, blockage));
+            return;
+        }
+        self.executor.observer.observe(&Event::Deferred {
+            schema,
+            blockage: &blockage,
+            attempts,
+        });
+        task.blockage = Some(blockage);
+        self.queue.defer(task);
+    }
+
+    /// Cancels on the server what is still running for this run, and looks up what became of it.
+    async fn abandon(&self) {
+        let tasks: Vec<Task> = self.under_way.take().into_values().collect();
+        let limit = Duration::from_millis(1500);
+        let _ = tokio::time::timeout(limit, self.terminate()).await;
+        let names: Vec<SchemaName> = tasks.iter().map(|task| task.schema.clone()).collect();
+        let look = history::read(self.executor.database, &names, 1);
+        let fleet = tokio::time::timeout(Duration::from_millis(500), look).await;
+        let fleet = fleet.ok().and_then(Result::ok).unwrap_or_default();
+        for (index, task) in tasks.into_iter().enumerate() {
+            let found = fleet.schemas.get(index).map(|(_, found)| found.clone());
+            let done = matches!(found, Some(Found::History(it))
+                if self.plan(fleet.histories[it].clone()).plan.pending.is_empty());
+            if done {
+                self.applied(&task, Duration::ZERO);
+            } else {
+                self.outcome.borrow_mut().not_attempted.push(task.schema);
+            }
+        }
+    }
+
+    /// Ends this run's backends and waits until they are gone.
+    async fn terminate(&self) -> Result<(), Incomplete> {
+        let database = self.executor.database;
+        let mut connection = database
+            .connect("tenantctl cancel")
+            .await
+            .map_err(Incomplete::Lost)?;
+        let mine = format!(
+            "from pg_stat_activity where starts_with(application_name, {})",
+            literal(&self.name)
+        );
+        connection
+            .ask(&format!("select pg_terminate_backend(pid) {mine}"))
+            .await?;
+        while connection.ask(&format!("select 1 {mine}")).await?.affected > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Outcome {
+        let mut outcome = self.outcome.take();
+        let (fresh, deferred) = self.queue.drain();
+        outcome
+            .not_attempted
+            .extend(fresh.into_iter().map(|task| task.schema));
+        for task in deferred {
+            match task.blockage {
+                Some(blockage) => outcome.busy.push((task.schema, blockage)),
+                None => outcome.not_attempted.push(task.schema),
+            }
+        }
+        if self.executor.interrupt.urgency() >= Urgency::Soon {
+            outcome.stop = Some(Stop::Interrupted);
+        } else if outcome.not_attempted.is_empty() {
+            // The last failure that was allowed was the last schema.
+            outcome.stop = None;
+        }
+        outcome
+    }
+}
+
+/// What a schema that needs no work is.
+enum Sorted {
+    UpToDate,
+    Failed(SchemaName, Cause),
+}
+
+/// Why a history is read again.
+enum After {
+    /// One part of the plan was applied, and another is left.
+    Applied,
+    /// Somebody else had been there.
+    Changed,
+    /// The answer was lost.
+    Lost(ConnectError),
+}

@@ -1,0 +1,357 @@
+//! What each schema has: the history tables of a whole fleet, read in a bounded number of
+//! statements.
+//!
+//! A fleet of 10,000 schemas has few distinct histories. Each schema's history is digested on the
+//! server; only one history per digest is then read whole.
+
+use std::collections::HashMap;
+
+use futures_util::future::try_join_all;
+
+use super::Width;
+use crate::name::SchemaName;
+use crate::pg::{ConnectError, Database, Incomplete, Lane, Row, SqlError, literal, qualified};
+
+/// The name of the history table in every schema, which is refinery's.
+pub const HISTORY_TABLE: &str = "refinery_schema_history";
+
+/// Histories read by one statement. More make its planning slower than linear and hold more locks
+/// at once; fewer cost more round trips.
+const HISTORIES_PER_STATEMENT: usize = 64;
+
+/// Histories that one connection reads before it is replaced: each leaves a table and an index in
+/// the backend's caches, about 15 kB.
+const HISTORIES_PER_CONNECTION: usize = 4000;
+
+/// A row of a history table, as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// The migration's version.
+    pub version: i64,
+    /// The migration's name; empty where it is NULL.
+    pub name: String,
+    /// When it was applied: RFC 3339, as refinery stores it.
+    pub applied_on: String,
+    /// refinery's checksum, in decimal.
+    pub checksum: String,
+}
+
+/// A schema's history: what was applied to it, in the order of versions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct History {
+    /// The width of the version column; `None` where there is no history table yet.
+    pub width: Option<Width>,
+    /// The server's digest of the rows, by which a change is noticed.
+    pub digest: String,
+    /// In the order of versions.
+    pub rows: Vec<Applied>,
+}
+
+impl History {
+    /// Returns the newest version in the history.
+    pub fn version(&self) -> Option<i64> {
+        self.rows.last().map(|row| row.version)
+    }
+}
+
+/// What was found where a schema was looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// There is no such schema.
+    NoSchema,
+    /// The schema is there; the number is an index into [`Fleet::histories`].
+    History(usize),
+    /// There is a history table that is not refinery's, or may not be read.
+    Unreadable(String),
+}
+
+/// The schemas that were looked at, and the distinct histories among them.
+#[derive(Debug, Clone, Default)]
+pub struct Fleet {
+    /// In the order in which they were asked for.
+    pub schemas: Vec<(SchemaName, Found)>,
+    /// Every distinct history once; the first is that of a schema without a history table.
+    pub histories: Vec<History>,
+}
+
+/// Why histories could not be read.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LookError {
+    /// No connection, or it was lost and could not be opened again.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The server refused to answer.
+    #[error("the schemas' histories could not be read")]
+    Sql(#[source] SqlError),
+}
+
+impl From<Incomplete> for LookError {
+    fn from(incomplete: Incomplete) -> Self {
+        match incomplete {
+            Incomplete::Sql(error) => Self::Sql(error),
+            Incomplete::Lost(error) => Self::Connect(error),
+        }
+    }
+}
+
+/// Returns the SQL expression that digests the history table `table`.
+///
+/// `applied_on` is left out, as it differs from schema to schema, but for what does not look like
+/// the RFC 3339 that refinery expects, which is a finding.
+pub(super) fn digest(table: &str) -> String {
+    format!(
+        "(select md5(coalesce(string_agg(concat_ws(' ', version, coalesce(name, ''), \
+         coalesce(checksum, '?'), case when applied_on like '____-__-__T__:__:__%' then null \
+         else '!' || coalesce(applied_on, '') end), ',' order by version), '')) from {table})"
+    )
+}
+
+/// Reads the histories of `schemas` over at most `connections` connections.
+///
+/// A history that cannot be read is a finding of its schema alone ([`Found::Unreadable`]).
+pub async fn read(
+    database: &Database,
+    schemas: &[SchemaName],
+    connections: usize,
+) -> Result<Fleet, LookError> {
+    let mut lane = Lane::new(database, "tenantctl look", HISTORIES_PER_CONNECTION);
+    let tables = tables(&mut lane, schemas).await?;
+    let with_table: Vec<(SchemaName, Width)> = schemas
+        .iter()
+        .zip(&tables)
+        .filter_map(|(schema, table)| match table {
+            Table::Present(width) => Some((schema.clone(), *width)),
+            _ => None,
+        })
+        .collect();
+
+    let digests = digests(database, lane, &with_table, connections).await?;
+    let mut fleet = Fleet {
+        schemas: Vec::with_capacity(schemas.len()),
+        histories: vec![History::default()],
+    };
+    let known = distinct(database, &with_table, &digests, &mut fleet.histories).await?;
+
+    let mut digests = digests.into_iter();
+    for (schema, table) in schemas.iter().zip(tables) {
+        let found = match table {
+            Table::NoSchema => Found::NoSchema,
+            Table::Absent => Found::History(0),
+            Table::Foreign => Found::Unreadable(foreign()),
+            Table::Present(width) => match digests.next().expect("one per table") {
+                Ok(digest) => known.get(&(digest, width)).map_or_else(
+                    || Found::Unreadable(changing()),
+                    |&index| Found::History(index),
+                ),
+                Err(error) => Found::Unreadable(error.message),
+            },
+        };
+        fleet.schemas.push((schema.clone(), found));
+    }
+    Ok(fleet)
+}
+
+fn foreign() -> String {
+    format!("its table `{HISTORY_TABLE}` does not have refinery's columns")
+}
+
+fn changing() -> String {
+    "its history changed while it was read".into()
+}
+
+/// Whether a schema has a history table, from the catalog.
+enum Table {
+    NoSchema,
+    Absent,
+    Present(Width),
+    Foreign,
+}
+
+/// Asks the catalog about all `schemas` at once.
+async fn tables(lane: &mut Lane, schemas: &[SchemaName]) -> Result<Vec<Table>, LookError> {
+    if schemas.is_empty() {
+        return Ok(Vec::new());
+    }
+    let names: Vec<String> = schemas
+        .iter()
+        .map(|schema| literal(schema.as_str()))
+        .collect();
+    let question = format!(
+        "select n.oid is not null, c.oid is not null, v.atttypid::regtype::text, \
+           (select count(*) from pg_attribute a where a.attrelid = c.oid and not a.attisdropped \
+             and a.attname in ('version', 'name', 'applied_on', 'checksum')) \
+         from unnest(array[{}]::text[]) with ordinality as w(name, position) \
+         left join pg_namespace n on n.nspname::text = w.name \
+         left join pg_class c on c.relnamespace = n.oid and c.relname = '{HISTORY_TABLE}' \
+           and c.relkind in ('r', 'p', 'v', 'm', 'f') \
+         left join pg_attribute v on v.attrelid = c.oid and v.attname = 'version' \
+         order by w.position",
+        names.join(", ")
+    );
+    let rows = ask(lane, &question, 0).await?;
+    Ok(rows.iter().map(table).collect())
+}
+
+fn table(row: &Row) -> Table {
+    match (row.flag(0), row.flag(1), row.get(2), row.number(3)) {
+        (false, ..) => Table::NoSchema,
+        (_, false, ..) => Table::Absent,
+        (_, _, Some("integer"), Some(4)) => Table::Present(Width::Int4),
+        (_, _, Some("bigint"), Some(4)) => Table::Present(Width::Int8),
+        _ => Table::Foreign,
+    }
+}
+
+type Digest = Result<String, SqlError>;
+
+/// Digests the histories, in chunks spread over `connections`.
+async fn digests(
+    database: &Database,
+    first: Lane,
+    tables: &[(SchemaName, Width)],
+    connections: usize,
+) -> Result<Vec<Digest>, LookError> {
+    let share = tables
+        .len()
+        .div_ceil(connections.max(1))
+        .max(HISTORIES_PER_STATEMENT);
+    let mut first = Some(first);
+    let shares = tables.chunks(share).map(|share| {
+        let lane = first.take();
+        let lane =
+            lane.unwrap_or_else(|| Lane::new(database, "tenantctl look", HISTORIES_PER_CONNECTION));
+        digest_share(lane, share)
+    });
+    let digests = try_join_all(shares).await?;
+    Ok(digests.into_iter().flatten().collect())
+}
+
+async fn digest_share(
+    mut lane: Lane,
+    tables: &[(SchemaName, Width)],
+) -> Result<Vec<Digest>, LookError> {
+    let mut all = Vec::with_capacity(tables.len());
+    for chunk in tables.chunks(HISTORIES_PER_STATEMENT) {
+        all.extend(digest_chunk(&mut lane, chunk).await?);
+    }
+    lane.close().await;
+    Ok(all)
+}
+
+/// Digests one chunk. Where the server refuses, the chunk is halved until the schema that it
+/// refuses stands alone: it was dropped meanwhile, or this role may not read it.
+async fn digest_chunk(
+    lane: &mut Lane,
+    chunk: &[(SchemaName, Width)],
+) -> Result<Vec<Digest>, LookError> {
+    let mut open = vec![chunk];
+    let mut digests = Vec::with_capacity(chunk.len());
+    while let Some(part) = open.pop() {
+        let selects: Vec<String> = part
+            .iter()
+            .map(|(schema, _)| format!("select {}", digest(&qualified(schema, HISTORY_TABLE))))
+            .collect();
+        match ask(lane, &selects.join(" union all "), part.len()).await {
+            Ok(rows) => digests.extend(rows.iter().map(|row| Ok(row.text(0).to_owned()))),
+            Err(LookError::Sql(error)) if part.len() == 1 => digests.push(Err(error)),
+            Err(LookError::Sql(_)) => {
+                let (left, right) = part.split_at(part.len() / 2);
+                open.extend([right, left]);
+            }
+            Err(lost) => return Err(lost),
+        }
+    }
+    Ok(digests)
+}
+
+/// Reads one history for each distinct digest, and returns where each is in `histories`.
+async fn distinct(
+    database: &Database,
+    tables: &[(SchemaName, Width)],
+    digests: &[Digest],
+    histories: &mut Vec<History>,
+) -> Result<HashMap<(String, Width), usize>, LookError> {
+    let mut wanted: HashMap<(String, Width), &SchemaName> = HashMap::new();
+    for ((schema, width), digest) in tables.iter().zip(digests) {
+        if let Ok(digest) = digest {
+            wanted.entry((digest.clone(), *width)).or_insert(schema);
+        }
+    }
+    let wanted: Vec<_> = wanted
+        .into_iter()
+        .map(|((_, width), schema)| (schema.clone(), width))
+        .collect();
+    let mut lane = Lane::new(database, "tenantctl look", HISTORIES_PER_CONNECTION);
+    let mut known = HashMap::new();
+    for chunk in wanted.chunks(HISTORIES_PER_STATEMENT) {
+        for history in whole(&mut lane, chunk).await? {
+            let width = history.width.expect("read from a table");
+            known.insert((history.digest.clone(), width), histories.len());
+            histories.push(history);
+        }
+    }
+    lane.close().await;
+    Ok(known)
+}
+
+/// Reads whole histories, each with the digest of the same snapshot. The first row of each has a
+/// NULL version, so that an empty history has a row as well.
+async fn whole(lane: &mut Lane, tables: &[(SchemaName, Width)]) -> Result<Vec<History>, LookError> {
+    let selects: Vec<String> = tables
+        .iter()
+        .enumerate()
+        .map(|(i, (schema, _))| {
+            let table = qualified(schema, HISTORY_TABLE);
+            let digest = digest(&table);
+            format!(
+                "select {i} as i, null::int8 as version, {digest} as name, null as applied_on, \
+                 null as checksum union all select {i}, version, name, applied_on, checksum \
+                 from {table}"
+            )
+        })
+        .collect();
+    let question = format!(
+        "{} order by i, version nulls first",
+        selects.join(" union all ")
+    );
+    let rows = ask(lane, &question, tables.len()).await?;
+    Ok(histories(tables, &rows))
+}
+
+fn histories(tables: &[(SchemaName, Width)], rows: &[Row]) -> Vec<History> {
+    let mut histories: Vec<History> = Vec::with_capacity(tables.len());
+    for row in rows {
+        let Some(version) = row.number(1) else {
+            let width = Some(tables[histories.len()].1);
+            histories.push(History {
+                width,
+                digest: row.text(2).to_owned(),
+                rows: Vec::new(),
+            });
+            continue;
+        };
+        let applied = Applied {
+            version,
+            name: row.text(2).to_owned(),
+            applied_on: row.text(3).to_owned(),
+            checksum: row.text(4).to_owned(),
+        };
+        histories
+            .last_mut()
+            .expect("its first row came before")
+            .rows
+            .push(applied);
+    }
+    histories
+}
+
+/// Asks a question that changes nothing; a connection lost before the answer is opened again once.
+async fn ask(lane: &mut Lane, question: &str, units: usize) -> Result<Vec<Row>, LookError> {
+    match lane.serve(units).await?.ask(question).await {
+        Err(Incomplete::Lost(_)) => {
+            lane.abandon();
+            Ok(lane.serve(units).await?.ask(question).await?.rows)
+        }
+        other => Ok(other?.rows),
+    }
+}

@@ -1,0 +1,123 @@
+//! Who holds the lock that somebody waits for. It is asked while the waiting lasts: afterwards
+//! it is too late.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::script::lock_key;
+use crate::event::Holder;
+use crate::name::SchemaName;
+use crate::pg::{Connection, Incomplete, Lane, Row, literal};
+
+/// What is asked about a session that holds a lock, for the table alias `b`.
+const COLUMNS: &str = "b.pid, coalesce(b.application_name, ''), coalesce(host(b.client_addr), 'local'), \
+     coalesce(b.state, ''), coalesce(extract(epoch from clock_timestamp() - b.xact_start) * 1000, 0)::int8, \
+     left(regexp_replace(coalesce(b.query, ''), '\\s+', ' ', 'g'), 120)";
+
+/// Looks, from a connection of its own, at what the workers of one run wait for.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    /// When each worker's present statement began.
+    since: RefCell<HashMap<usize, Instant>>,
+    seen: RefCell<HashMap<usize, Vec<Holder>>>,
+}
+
+impl Watch {
+    /// Notes that worker `number` has sent something.
+    pub(super) fn begin(&self, number: usize) {
+        self.since.borrow_mut().insert(number, Instant::now());
+        self.seen.borrow_mut().remove(&number);
+    }
+
+    /// Notes that worker `number` has its answer, and returns who was seen in its way.
+    pub(super) fn end(&self, number: usize) -> Vec<Holder> {
+        self.since.borrow_mut().remove(&number);
+        self.seen.borrow_mut().remove(&number).unwrap_or_default()
+    }
+
+    /// Looks again and again, for as long as it is polled.
+    ///
+    /// A worker that waits is looked at before the shortest lock timeout is over; one that has
+    /// been busy for longer is more likely working than waiting, and is looked at less often.
+    pub(super) async fn run(&self, mut lane: Lane, run: &str) {
+        loop {
+            tokio::time::sleep(self.pause()).await;
+            if self.oldest() < Some(Duration::from_millis(50)) {
+                continue;
+            }
+            if self.look(&mut lane, run).await.is_none() {
+                lane.abandon();
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+
+    fn oldest(&self) -> Option<Duration> {
+        self.since.borrow().values().map(Instant::elapsed).max()
+    }
+
+    fn pause(&self) -> Duration {
+        match self.oldest() {
+            Some(age) if age > Duration::from_secs(1) => Duration::from_millis(400),
+            _ => Duration::from_millis(60),
+        }
+    }
+
+    /// Returns `None` when the connection does not answer; the run goes on without us.
+    async fn look(&self, lane: &mut Lane, run: &str) -> Option<()> {
+        let question = format!(
+            "select substr(a.application_name, {}), {COLUMNS} \
+             from pg_stat_activity a \
+             cross join lateral unnest(pg_blocking_pids(a.pid)) as w(pid) \
+             join pg_stat_activity b on b.pid = w.pid \
+             where a.wait_event_type = 'Lock' and starts_with(a.application_name, {})",
+            run.len() + 1,
+            literal(run)
+        );
+        let rows = lane.serve(0).await.ok()?.ask(&question).await.ok()?.rows;
+        let mut seen: HashMap<usize, Vec<Holder>> = HashMap::new();
+        for row in &rows {
+            if let Ok(worker) = row.text(0).parse() {
+                seen.entry(worker).or_default().push(holder(row, 1));
+            }
+        }
+        self.seen.borrow_mut().extend(seen);
+        Some(())
+    }
+}
+
+/// Returns who holds a schema's advisory lock.
+pub(super) async fn of_schema_lock(
+    connection: &mut Connection,
+    schema: &SchemaName,
+) -> Result<Vec<Holder>, Incomplete> {
+    let question = format!(
+        "select {COLUMNS} from pg_locks l join pg_stat_activity b on b.pid = l.pid \
+         where l.locktype = 'advisory' and l.granted and l.objsubid = 1 \
+           and l.database = (select oid from pg_database where datname = current_database()) \
+           and (l.classid::int8 << 32) | l.objid::int8 = {}",
+        lock_key(schema)
+    );
+    Ok(connection
+        .ask(&question)
+        .await?
+        .rows
+        .iter()
+        .map(|row| holder(row, 0))
+        .collect())
+}
+
+fn holder(row: &Row, first: usize) -> Holder {
+    let milliseconds = row.number(first + 4).unwrap_or_default();
+    Holder {
+        pid: row.number(first).unwrap_or_default(),
+        application_name: row.text(first + 1).to_owned(),
+        client: row.text(first + 2).to_owned(),
+        state: row.text(first + 3).to_owned(),
+        transaction_age: Duration::from_millis(milliseconds.unsigned_abs()),
+        query: row.text(first + 5).to_owned(),
+    }
+}

@@ -1,0 +1,116 @@
+//! The migrations of one folder together with what is needed to run them.
+
+use std::cell::OnceCell;
+
+use super::sql::{self, Context, Finding, Folder, Header, Position, Statement};
+use super::{MigrationFile, MigrationFolder, Width};
+use crate::event::Site;
+
+/// The migrations of one folder. Their SQL is parsed when it is first asked for, so that looking
+/// at a fleet that is up to date parses nothing.
+#[derive(Debug)]
+pub struct MigrationSet {
+    folder: MigrationFolder,
+    kind: Folder,
+    shared_schema: String,
+    sources: Vec<OnceCell<sql::Script>>,
+}
+
+impl MigrationSet {
+    /// Returns the migrations of `folder`, which run in the shared schema or in every tenant's.
+    pub fn new(folder: MigrationFolder, kind: Folder, shared_schema: &str) -> Self {
+        let sources = folder.files().iter().map(|_| OnceCell::new()).collect();
+        Self {
+            folder,
+            kind,
+            shared_schema: shared_schema.to_owned(),
+            sources,
+        }
+    }
+
+    /// Returns the folder.
+    pub fn folder(&self) -> &MigrationFolder {
+        &self.folder
+    }
+
+    /// Returns whether these run in the shared schema or in every tenant's.
+    pub fn kind(&self) -> Folder {
+        self.kind
+    }
+
+    /// Returns the `index`th file, from 0.
+    pub fn file(&self, index: usize) -> &MigrationFile {
+        &self.folder.files()[index]
+    }
+
+    /// Returns how a migration is called in messages: ``V2 `add_orders` ``.
+    pub fn label(&self, index: usize) -> String {
+        let file = self.file(index);
+        format!("{}{} `{}`", file.kind, file.version, file.name)
+    }
+
+    /// Returns the statements of the `index`th file.
+    pub fn statements(&self, index: usize) -> &[Statement] {
+        &self.source(index).statements
+    }
+
+    /// Returns what the `index`th file says that it may not.
+    pub fn findings(&self, index: usize) -> &[Finding] {
+        &self.source(index).findings
+    }
+
+    /// Whether the `index`th file says that it cannot run in a transaction.
+    pub fn is_no_transaction(&self, index: usize) -> bool {
+        // From the first line alone: asked of every pending file before one of them is parsed.
+        Header::of(&self.file(index).sql).no_transaction
+    }
+
+    /// Whether these are to stay within the schema they run in.
+    pub(super) fn is_confined(&self) -> bool {
+        self.kind == Folder::Tenant
+    }
+
+    /// Whether one of `files` was deliberately allowed to reach outside its schema.
+    pub(super) fn may_leave(&self, files: &[usize]) -> bool {
+        files.is_empty() && self.kind == Folder::Shared // TODO
+    }
+
+    /// Returns the width of a history table that is made now: refinery's default, unless a version
+    /// needs more.
+    pub(super) fn new_table_width(&self) -> Width {
+        self.folder.width()
+    }
+
+    /// Returns where a statement stands, or the character `offset` (from 0) of it.
+    pub(super) fn site(&self, index: usize, statement: usize, offset: Option<usize>) -> Site {
+        let file = self.file(index);
+        let statement = &self.statements(index)[statement];
+        let position = offset.map(|offset| Position::of_byte(&file.sql, statement.offset + offset));
+        let line = position
+            .as_ref()
+            .map_or(statement.line, |position| position.line);
+        let column = position.map(|position| position.column);
+        self.site_at(index, line, column)
+    }
+
+    /// Returns a place in the `index`th file.
+    pub fn site_at(&self, index: usize, line: usize, column: Option<usize>) -> Site {
+        let file = self.file(index);
+        let path = file.path.display().to_string();
+        let excerpt = sql::excerpt(&path, &file.sql, line, column);
+        Site {
+            migration: self.label(index),
+            path,
+            line,
+            column,
+            excerpt,
+        }
+    }
+
+    fn source(&self, index: usize) -> &sql::Script {
+        self.sources[index].get_or_init(|| {
+            let context = Context::new(self.kind, &self.shared_schema);
+            sql::Script::read(&self.file(index).sql, &context)
+        })
+    }
+}

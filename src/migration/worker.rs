@@ -1,0 +1,313 @@
+//! One worker: sends one schema's script over its own connection, and says what came of it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::executor::{Executor, Mode};
+use super::holders::{self, Watch};
+use super::no_transaction;
+use super::queue::Task;
+use super::script::{Message, Origin, REFUSAL, Script, ScriptOptions, Step, Subject};
+use crate::event::{Blockage, BlockageKind, Cause, Failure, Site};
+use crate::pg::{ConnectError, Connection, Incomplete, Lane, SqlError};
+
+/// Most attempts wait no longer than this for a lock, as everything that comes after us waits
+/// behind us for as long.
+const SHORT_WAIT: Duration = Duration::from_millis(200);
+
+/// What came of one attempt.
+pub(super) enum Verdict {
+    /// So many of the plan's files were applied and recorded.
+    Applied(usize),
+    /// The schema is as it was, and will be again however often it is tried.
+    Failed(Box<Failure>),
+    /// The schema is as it was; somebody is using it.
+    Blocked(Box<Blockage>),
+    /// The schema is as it was; its history is not what the plan was made from.
+    HistoryChanged,
+    /// The connection went away before the answer came.
+    Lost(ConnectError),
+    /// There was no connection, and nothing was tried.
+    NoConnection(ConnectError),
+}
+
+/// A worker and its connection.
+pub(super) struct Worker<'a> {
+    executor: Executor<'a>,
+    lane: Lane,
+    number: usize,
+    name: String,
+}
+
+/// A statement that was refused.
+struct Refused {
+    step: Step,
+    /// Bytes from the beginning of the statement, where the server said so.
+    offset: Option<usize>,
+    error: SqlError,
+}
+
+impl<'a> Worker<'a> {
+    pub(super) fn new(executor: Executor<'a>, lane: Lane, number: usize, name: String) -> Self {
+        Self {
+            executor,
+            lane,
+            number,
+            name,
+        }
+    }
+
+    pub(super) async fn close(mut self) {
+        self.lane.close().await;
+    }
+
+    /// Carries out the first part of a task's plan: every file up to the first that cannot run in
+    /// a transaction, or that one alone.
+    pub(super) async fn attempt(&mut self, task: &Task, watch: &Watch) -> Verdict {
+        let pending = &task.planned.plan.pending;
+        let migrations = self.executor.migrations;
+        let together = match self.executor.options.mode {
+            Mode::Baseline => pending.len(),
+            _ => pending
+                .iter()
+                .take_while(|&&file| !migrations.is_no_transaction(file))
+                .count(),
+        };
+        if together == 0 {
+            return no_transaction::attempt(&self.executor, &self.name, task, pending[0]).await;
+        }
+        let server_version = match self.lane.serve(1).await {
+            Ok(connection) => connection.server_version(),
+            Err(error) => return Verdict::NoConnection(error),
+        };
+        let options = self.script_options(task, server_version);
+        let subject = Subject {
+            schema: &task.schema,
+            history: &task.planned.history,
+            migrations,
+            files: &pending[..together],
+        };
+        let script = match self.executor.options.mode {
+            Mode::Baseline => Script::baseline(subject, &options),
+            Mode::Apply | Mode::Rehearse => Script::apply(subject, &options),
+        };
+        let begun = Instant::now();
+        watch.begin(self.number);
+        let sent = self.send(&script).await;
+        let holders = watch.end(self.number);
+        match sent {
+            Ok(()) => Verdict::Applied(self.rehearsed_or(together, pending.len())),
+            Err(Sent::Refused(refused)) => {
+                let holders = Seen {
+                    holders,
+                    elapsed: begun.elapsed(),
+                };
+                self.judge(task, *refused, holders).await
+            }
+            Err(Sent::Lost(error)) => self.lost(error),
+        }
+    }
+
+    /// A rehearsal ends with the first part: what follows a file that cannot run in a transaction
+    /// cannot be rehearsed.
+    fn rehearsed_or(&self, together: usize, all: usize) -> usize {
+        if self.executor.options.mode == Mode::Rehearse {
+            all
+        } else {
+            together
+        }
+    }
+
+    fn script_options(&self, task: &Task, server_version: u32) -> ScriptOptions {
+        let options = self.executor.options;
+        ScriptOptions {
+            lock_timeout: options
+                .lock_timeout
+                .map(|longest| wait(longest, task.attempts)),
+            statement_timeout: options.statement_timeout,
+            path: options.path.clone(),
+            rehearse: options.mode == Mode::Rehearse,
+            application_name: self.name.clone(),
+            server_version,
+        }
+    }
+
+    async fn send(&mut self, script: &Script) -> Result<(), Sent> {
+        for message in script.messages(self.executor.options.one_by_one) {
+            let connection = self.lane.serve(0).await.map_err(Sent::Lost)?;
+            if let Err((incomplete, complete)) = connection.send(message.text.clone()).await {
+                return Err(match incomplete {
+                    Incomplete::Lost(error) => Sent::Lost(error),
+                    Incomplete::Sql(error) => {
+                        Sent::Refused(Box::new(Refused::find(script, &message, complete, error)))
+                    }
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn lost(&mut self, error: ConnectError) -> Verdict {
+        self.lane.abandon();
+        Verdict::Lost(error)
+    }
+
+    /// Rolls back, and says what a refused statement means.
+    async fn judge(&mut self, task: &Task, refused: Refused, seen: Seen) -> Verdict {
+        let connection = match self.lane.serve(0).await {
+            Ok(connection) => connection,
+            Err(error) => return Verdict::Lost(error),
+        };
+        if connection.roll_back().await.is_err() {
+            // The server rolls back by itself when the connection ends.
+            self.lane.abandon();
+        }
+        match refused.refusal() {
+            Some("no-schema") => Verdict::Failed(Box::new(Cause::NoSchema.into())),
+            Some("history-changed") => Verdict::HistoryChanged,
+            Some("locked") => self.locked(task).await,
+            Some(other) => {
+                let touched = other.strip_prefix("outside:").unwrap_or(other).to_owned();
+                Verdict::Failed(Box::new(Cause::Outside { touched }.into()))
+            }
+            None => self.judge_sql(refused, seen),
+        }
+    }
+
+    async fn locked(&mut self, task: &Task) -> Verdict {
+        let holders = match self.lane.serve(0).await {
+            Ok(connection) => holders_of(connection, task).await,
+            Err(error) => return Verdict::Lost(error),
+        };
+        Verdict::Blocked(Box::new(Blockage {
+            site: None,
+            kind: BlockageKind::SchemaLock,
+            holders,
+        }))
+    }
+
+    fn judge_sql(&self, refused: Refused, seen: Seen) -> Verdict {
+        let site = refused.site(self.executor);
+        let Refused { step, error, .. } = refused;
+        let holders = seen.holders;
+        let timeout = self.executor.options.statement_timeout;
+        if error.is_lock_not_available() {
+            let kind = BlockageKind::Lock(error);
+            return Verdict::Blocked(Box::new(Blockage {
+                site,
+                kind,
+                holders,
+            }));
+        }
+        if error.is_conflict() {
+            let kind = BlockageKind::Conflict(error);
+            return Verdict::Blocked(Box::new(Blockage {
+                site,
+                kind,
+                holders,
+            }));
+        }
+        let cause = match (error.code.as_str(), step.origin) {
+            // The history table was made, or dropped, by somebody else meanwhile.
+            ("42P01" | "3F000", Origin::Guard) | ("42P07" | "23505", Origin::HistoryTable) => {
+                return Verdict::HistoryChanged;
+            }
+            ("57014", _) if timeout.is_some_and(|it| seen.elapsed >= it) => Cause::TimedOut(error),
+            ("57014", _) => Cause::Cancelled(error),
+            _ => Cause::Sql(error),
+        };
+        Verdict::Failed(Box::new(Failure {
+            site,
+            cause,
+            left_behind: Vec::new(),
+        }))
+    }
+}
+
+/// What was noticed while a script ran.
+struct Seen {
+    holders: Vec<crate::event::Holder>,
+    elapsed: Duration,
+}
+
+enum Sent {
+    Refused(Box<Refused>),
+    Lost(ConnectError),
+}
+
+async fn holders_of(connection: &mut Connection, task: &Task) -> Vec<crate::event::Holder> {
+    holders::of_schema_lock(connection, &task.schema)
+        .await
+        .unwrap_or_default()
+}
+
+/// Returns how long to wait for a lock in this attempt: briefly, and every third time as long as
+/// allowed, since Postgres cancels autovacuum only for who has waited `deadlock_timeout` (1 s).
+fn wait(longest: Duration, attempts: u32) -> Duration {
+    if attempts % 3 == 2 {
+        longest
+    } else {
+        longest.min(SHORT_WAIT)
+    }
+}
+
+impl Refused {
+    fn find(script: &Script, message: &Message, complete: usize, error: SqlError) -> Self {
+        let byte = error.position.and_then(|position| {
+            message
+                .text
+                .char_indices()
+                .nth(position.saturating_sub(1))
+                .map(|(byte, _)| byte)
+        });
+        let located = byte.and_then(|byte| message.step_at(byte));
+        let running = message.steps.get(complete).or(message.steps.last());
+        let index = located
+            .map(|(index, _)| index)
+            .or(running.map(|(_, index)| *index));
+        let step = script.steps[index.expect("a message has a statement")].clone();
+        Self {
+            step,
+            offset: located.map(|(_, offset)| offset),
+            error,
+        }
+    }
+
+    /// Returns the word with which the guard or the audit refused.
+    fn refusal(&self) -> Option<&str> {
+        if !matches!(self.step.origin, Origin::Guard | Origin::Audit) {
+            return None;
+        }
+        // `invalid input syntax for type integer: "tenantctl:locked"`, in the server's language.
+        let (_, quoted) = self.error.message.split_once(REFUSAL)?;
+        Some(quoted.rsplit_once('"').map_or(quoted, |(word, _)| word))
+    }
+
+    fn site(&self, executor: Executor<'_>) -> Option<Site> {
+        let Origin::File { file, statement } = self.step.origin else {
+            return None;
+        };
+        Some(executor.migrations.site(file, statement, self.offset))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_third_wait_is_long_enough_to_make_autovacuum_yield() {
+        let waits: Vec<_> = (0..4)
+            .map(|attempt| wait(Duration::from_secs(2), attempt))
+            .collect();
+        let (short, long) = (SHORT_WAIT, Duration::from_secs(2));
+        assert_eq!(waits, [short, short, long, short]);
+    }
+
+    #[test]
+    fn no_wait_is_longer_than_allowed() {
+        let longest = Duration::from_millis(50);
+        assert!((0..9).all(|attempt| wait(longest, attempt) == longest));
+    }
+}

@@ -1,0 +1,197 @@
+//! One connection, spoken to in simple-protocol messages.
+
+use futures_util::StreamExt as _;
+use sqlx::postgres::{PgConnection, PgDatabaseError, PgRow};
+use sqlx::{AssertSqlSafe, Column as _, Either, Executor as _, Row as _, ValueRef as _};
+
+use super::error::{self, ConnectError, Place, SqlError};
+
+/// A connection to Postgres. It holds no state that matters between two messages.
+#[derive(Debug)]
+pub struct Connection {
+    inner: PgConnection,
+    place: Place,
+}
+
+/// Why a message was not carried out to its end.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Incomplete {
+    /// The server refused a statement; those before it were carried out.
+    #[error(transparent)]
+    Sql(SqlError),
+    /// The connection is gone, and with it the answer: what was sent may have happened.
+    #[error(transparent)]
+    Lost(ConnectError),
+}
+
+/// A row, each value in Postgres' text form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row(Vec<Option<String>>);
+
+/// The rows of one statement.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rows {
+    /// The columns' names, in their order; known only when there is a row.
+    pub columns: Vec<String>,
+    /// In the server's order.
+    pub rows: Vec<Row>,
+    /// How many rows the statement returned or changed.
+    pub affected: u64,
+}
+
+impl Row {
+    /// Returns the value in column `index` (from 0); `None` when it is NULL.
+    pub fn get(&self, index: usize) -> Option<&str> {
+        self.0.get(index).and_then(Option::as_deref)
+    }
+
+    /// Returns the value in column `index` (from 0), or the empty string when it is NULL.
+    pub fn text(&self, index: usize) -> &str {
+        self.get(index).unwrap_or_default()
+    }
+
+    /// Returns whether column `index` holds `true`.
+    pub fn flag(&self, index: usize) -> bool {
+        self.get(index) == Some("t")
+    }
+
+    /// Returns the number in column `index`, if there is one.
+    pub fn number(&self, index: usize) -> Option<i64> {
+        self.get(index)?.parse().ok()
+    }
+
+    /// Returns the values in their order.
+    pub fn values(&self) -> impl Iterator<Item = Option<&str>> {
+        self.0.iter().map(Option::as_deref)
+    }
+}
+
+impl Connection {
+    pub(super) fn new(inner: PgConnection, place: Place) -> Self {
+        Self { inner, place }
+    }
+
+    /// Returns where this connection leads.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Returns the server's version, such as 150018 for 15.18, as the server sent it at start-up.
+    pub fn server_version(&self) -> u32 {
+        self.inner.server_version_num().unwrap_or_default()
+    }
+
+    /// Sends `message`, one or more statements, and returns the rows of each.
+    ///
+    /// The statements run in one implicit transaction unless the message says `BEGIN` itself
+    /// (Postgres documentation, "Multiple Statements in a Simple Query"). The second part of an
+    /// error is how many statements were complete before it.
+    ///
+    /// # Errors
+    ///
+    /// [`Incomplete`]; after a refused statement the connection can be used again, once a
+    /// transaction that the message began has been rolled back.
+    pub async fn send(&mut self, message: String) -> Result<Vec<Rows>, (Incomplete, usize)> {
+        let mut complete = Vec::new();
+        let mut current = Rows::default();
+        let mut answers = self.inner.fetch_many(sqlx::raw_sql(AssertSqlSafe(message)));
+        while let Some(answer) = answers.next().await {
+            match answer {
+                Ok(Either::Right(row)) => current.push(&row),
+                Ok(Either::Left(done)) => {
+                    current.affected = done.rows_affected();
+                    complete.push(std::mem::take(&mut current));
+                }
+                Err(error) => {
+                    drop(answers);
+                    return Err((self.incomplete(&error), complete.len()));
+                }
+            }
+        }
+        Ok(complete)
+    }
+
+    /// Sends `message` and returns the rows of its last statement but `trailing`.
+    pub(super) async fn send_for(
+        &mut self,
+        message: String,
+        trailing: usize,
+    ) -> Result<Rows, Incomplete> {
+        let mut answers = self
+            .send(message)
+            .await
+            .map_err(|(incomplete, _)| incomplete)?;
+        answers.truncate(answers.len().saturating_sub(trailing));
+        Ok(answers.pop().unwrap_or_default())
+    }
+
+    /// Asks `question`, one statement that changes nothing, and returns its rows.
+    ///
+    /// It runs in a read-only transaction of its own whose settings do not depend on the role's
+    /// defaults: no statement timeout, and a search path of `pg_catalog` alone.
+    pub async fn ask(&mut self, question: &str) -> Result<Rows, Incomplete> {
+        let message = format!(
+            "begin isolation level read committed, read only; \
+             set local search_path = pg_catalog; set local statement_timeout = 0; \
+             set local lock_timeout = '10s'; {question}; commit"
+        );
+        match self.send_for(message, 1).await {
+            Err(Incomplete::Sql(error)) if !error.fatal => {
+                self.roll_back().await?;
+                Err(Incomplete::Sql(error))
+            }
+            other => other,
+        }
+    }
+
+    /// Ends a transaction that a failed message left open.
+    pub async fn roll_back(&mut self) -> Result<(), Incomplete> {
+        self.send_for("rollback".into(), 0).await.map(drop)
+    }
+
+    /// Closes the connection in good order.
+    pub async fn close(self) {
+        // Nothing is lost when the goodbye does not arrive: no transaction is open.
+        let _ = sqlx::Connection::close(self.inner).await;
+    }
+
+    fn incomplete(&self, error: &sqlx::Error) -> Incomplete {
+        let lost = |reason| {
+            Incomplete::Lost(ConnectError::Lost {
+                place: self.place.clone(),
+                reason,
+            })
+        };
+        match error {
+            sqlx::Error::Database(e) => {
+                let error = SqlError::new(e.downcast_ref::<PgDatabaseError>());
+                // The server's last words before it ends the session: terminated by an
+                // administrator, shutting down, crashed, idle for too long.
+                if error.fatal || error.code.starts_with("57P") {
+                    return lost(error.message);
+                }
+                Incomplete::Sql(error)
+            }
+            other => lost(error::reason(other)),
+        }
+    }
+}
+
+impl Rows {
+    fn push(&mut self, row: &PgRow) {
+        if self.columns.is_empty() {
+            self.columns = row.columns().iter().map(|c| c.name().to_owned()).collect();
+        }
+        self.rows
+            .push(Row((0..row.len()).map(|i| value(row, i)).collect()));
+    }
+}
+
+fn value(row: &PgRow, index: usize) -> Option<String> {
+    let value = row.try_get_raw(index).ok()?;
+    if value.is_null() {
+        None
+    } else {
+        value.as_str().ok().map(str::to_owned)
+    }
+}
