@@ -1,0 +1,166 @@
+//! The registry: the user's own tables of tenants and domains, in the shared schema.
+
+use crate::name::SchemaName;
+use crate::pg::{ConnectError, Connection, Incomplete, Row, SqlError, identifier, literal, qualified};
+
+/// What the registry's tables and columns are called; django-tenants' serve as they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names {
+    /// The schema every tenant reads, where the registry is.
+    pub shared_schema: SchemaName,
+    /// The table of tenants.
+    pub tenants: String,
+    /// The table of domains.
+    pub domains: String,
+    /// Primary key of the tenants.
+    pub id: String,
+    /// The tenant's schema.
+    pub schema_name: String,
+    /// The tenant's name as people write it, where there is such a column.
+    pub name: String,
+    /// The domain's tenant.
+    pub tenant_id: String,
+    /// The hostname.
+    pub domain: String,
+    /// Whether it is the tenant's primary domain.
+    pub is_primary: String,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self {
+            shared_schema: SchemaName::registered("public"),
+            tenants: "tenants".into(),
+            domains: "domains".into(),
+            id: "id".into(),
+            schema_name: "schema_name".into(),
+            name: "name".into(),
+            tenant_id: "tenant_id".into(),
+            domain: "domain".into(),
+            is_primary: "is_primary".into(),
+        }
+    }
+}
+
+/// Why the registry did not answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RegistryError {
+    /// No connection, or it was lost.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// There are no such tables: the shared migrations have not been applied here.
+    #[error("there is no table `{table}` in schema `{schema}` of {place}")]
+    NotInitialised {
+        /// The table that is missing.
+        table: String,
+        /// The shared schema.
+        schema: SchemaName,
+        /// Which database.
+        place: crate::pg::Place,
+    },
+    /// The server refused to answer.
+    #[error("the registry could not be read")]
+    Sql(#[source] SqlError),
+    /// `--where` is not a condition on the registry.
+    #[error("`{condition}` is not a condition on the registry")]
+    Condition {
+        /// What was given.
+        condition: String,
+        /// The server's answer.
+        source: SqlError,
+    },
+}
+
+/// The registry of one database.
+#[derive(Debug, Clone, Default)]
+pub struct Registry {
+    names: Names,
+}
+
+impl Registry {
+    /// Returns the registry with these names.
+    pub fn new(names: Names) -> Self {
+        Self { names }
+    }
+
+    /// Returns the names of its tables and columns.
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// Returns `"public"."tenants"`.
+    pub(crate) fn tenants_table(&self) -> String {
+        qualified(&self.names.shared_schema, &self.names.tenants)
+    }
+
+    /// Returns `"public"."domains"`.
+    pub(crate) fn domains_table(&self) -> String {
+        qualified(&self.names.shared_schema, &self.names.domains)
+    }
+
+    /// Returns the schema of every tenant, ordered by name; of those alone for which `condition`
+    /// holds, an SQL expression on the tenants' columns. The shared schema's own row is left out.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::NotInitialised`] when there is no such table.
+    pub async fn schemas(
+        &self,
+        connection: &mut Connection,
+        condition: Option<&str>,
+    ) -> Result<Vec<SchemaName>, RegistryError> {
+        let column = identifier(&self.names.schema_name);
+        let condition = condition.map_or(String::new(), |it| format!(" and ({it}\n)"));
+        let question = format!(
+            "select t.{column}::text from {} as t where t.{column}::text <> {}{condition} \
+             order by t.{column}::text collate \"C\"",
+            self.tenants_table(),
+            literal(self.names.shared_schema.as_str()),
+        );
+        let rows = self.ask(connection, &question).await?;
+        Ok(rows.iter().map(|row| SchemaName::registered(row.text(0))).collect())
+    }
+
+    /// Asks a question about the registry; where its tables are missing, says so.
+    pub(crate) async fn ask(
+        &self,
+        connection: &mut Connection,
+        question: &str,
+    ) -> Result<Vec<Row>, RegistryError> {
+        match connection.ask(question).await {
+            Ok(rows) => Ok(rows.rows),
+            Err(incomplete) => Err(self.error(connection, incomplete).await),
+        }
+    }
+
+    /// Returns what an error in a statement about the registry means.
+    pub(crate) async fn error(
+        &self,
+        connection: &mut Connection,
+        incomplete: Incomplete,
+    ) -> RegistryError {
+        match incomplete {
+            Incomplete::Lost(error) => error.into(),
+            Incomplete::Sql(error) if error.is("42P01") => match self.missing(connection).await {
+                Some(missing) => missing,
+                None => RegistryError::Sql(error),
+            },
+            Incomplete::Sql(error) => RegistryError::Sql(error),
+        }
+    }
+
+    async fn missing(&self, connection: &mut Connection) -> Option<RegistryError> {
+        for table in [&self.names.tenants, &self.names.domains] {
+            let qualified = qualified(&self.names.shared_schema, table);
+            let question = format!("select to_regclass({}) is null", literal(&qualified));
+            if connection.ask(&question).await.is_ok_and(|it| it.rows[0].flag(0)) {
+                return Some(RegistryError::NotInitialised {
+                    table: table.clone(),
+                    schema: self.names.shared_schema.clone(),
+                    place: connection.place().clone(),
+                });
+            }
+        }
+        None
+    }
+}
