@@ -4,7 +4,7 @@ mod checksum;
 pub mod file;
 mod file_name;
 pub mod folder;
-mod listing;
+pub(crate) mod listing;
 pub mod scaffold;
 
 pub use checksum::Width;

@@ -36,6 +36,16 @@ pub enum FolderKind {
     Tenant,
 }
 
+impl FolderKind {
+    /// What the folder is called in a project.
+    pub fn folder_name(self) -> &'static str {
+        match self {
+            FolderKind::Shared => "shared",
+            FolderKind::Tenant => "tenant",
+        }
+    }
+}
+
 /// A migration to be written.
 #[derive(Debug, Clone)]
 pub struct NewMigration {
@@ -142,8 +152,13 @@ pub fn create(folder: &Path, new: &NewMigration) -> Result<PathBuf, ScaffoldErro
 
     let version = next_in(folder, &listing, new.numbering, new.now)?;
     let path = folder.join(format!("V{version}__{}.sql", new.name));
-    write_new(&path, &content(new))?;
-    Ok(path)
+    match write_new(&path, &content(new)) {
+        Ok(()) => Ok(path),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(ScaffoldError::Exists { path })
+        }
+        Err(source) => Err(ScaffoldError::Write { path, source }),
+    }
 }
 
 fn check_name(name: &str) -> Result<(), ScaffoldError> {
@@ -186,19 +201,12 @@ fn content(new: &NewMigration) -> String {
     content
 }
 
-fn write_new(path: &Path, content: &str) -> Result<(), ScaffoldError> {
-    let failed = |source: io::Error| match source.kind() {
-        io::ErrorKind::AlreadyExists => ScaffoldError::Exists { path: path.into() },
-        _ => ScaffoldError::Write {
-            path: path.into(),
-            source,
-        },
-    };
-    let mut file = fs::File::create_new(path).map_err(failed)?;
-    file.write_all(content.as_bytes()).map_err(|error| {
+/// Writes a file that is not there yet, whole or not at all.
+pub(crate) fn write_new(path: &Path, content: &str) -> io::Result<()> {
+    let mut file = fs::File::create_new(path)?;
+    file.write_all(content.as_bytes()).inspect_err(|_| {
         // Half a migration must not be taken for one.
         let _ = fs::remove_file(path);
-        failed(error)
     })
 }
 
@@ -353,6 +361,7 @@ mod tests {
                     .all(|line| line.is_empty() || line.starts_with("-- "))
             );
             assert!(content.contains("tenantctl: no-transaction"));
+            assert!(content.is_ascii());
             assert!(!content.starts_with("-- tenantctl:"));
             MigrationFolder::read(folder.path()).unwrap();
         }
