@@ -5,6 +5,7 @@ pub mod file;
 mod file_name;
 pub mod folder;
 pub(crate) mod listing;
+mod numbering;
 pub mod scaffold;
 
 pub use checksum::Width;

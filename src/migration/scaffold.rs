@@ -6,8 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Deserialize;
-use time::{OffsetDateTime, UtcOffset};
+use time::OffsetDateTime;
 
 use super::{
     FolderError,
@@ -15,19 +14,10 @@ use super::{
     listing::{Duplicate, Entry, Listing},
 };
 
+pub use super::numbering::Numbering;
+
 /// A history table has 255 characters for a name, and a file name has 255 bytes.
 const MAX_NAME_BYTES: usize = 200;
-
-/// How versions are chosen.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Numbering {
-    /// One more than the newest: V1, V2, V3.
-    #[default]
-    Sequence,
-    /// The time in UTC: V20260131120000.
-    Timestamp,
-}
 
 /// Which schemas a folder's migrations are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,30 +105,11 @@ fn next_in(
     now: OffsetDateTime,
 ) -> Result<i64, ScaffoldError> {
     let newest = listing.newest();
-    version_after(newest, numbering, now).ok_or_else(|| ScaffoldError::NoNextVersion {
+    let next = numbering.version_after(newest, now);
+    next.ok_or_else(|| ScaffoldError::NoNextVersion {
         folder: folder.to_owned(),
         newest: newest.unwrap_or_default(),
     })
-}
-
-fn version_after(newest: Option<i64>, numbering: Numbering, now: OffsetDateTime) -> Option<i64> {
-    let next = newest.unwrap_or(0).checked_add(1)?;
-    match numbering {
-        Numbering::Sequence if !newest.is_some_and(is_timestamp) => Some(next),
-        _ => Some(next.max(timestamp(now))),
-    }
-}
-
-fn is_timestamp(version: i64) -> bool {
-    (10_i64.pow(13)..10_i64.pow(14)).contains(&version)
-}
-
-fn timestamp(now: OffsetDateTime) -> i64 {
-    let now = now.to_offset(UtcOffset::UTC);
-    let date = [now.month() as u8, now.day()];
-    let time = [now.hour(), now.minute(), now.second()];
-    let two_digits = date.iter().chain(&time).map(|it| i64::from(*it));
-    two_digits.fold(i64::from(now.year()), |all, it| all * 100 + it)
 }
 
 /// Writes a folder's next migration and returns its path; no file is ever overwritten.
@@ -305,30 +276,6 @@ mod tests {
             numbering: Numbering::Sequence,
             now: NOW,
             sql: None,
-        }
-    }
-
-    #[test]
-    fn the_next_version_is_greater_than_all() {
-        use Numbering::*;
-        for (newest, numbering, next) in [
-            (None, Sequence, Some(1)),
-            (Some(0), Sequence, Some(1)),
-            (Some(7), Sequence, Some(8)),
-            (None, Timestamp, Some(THEN)),
-            (Some(7), Timestamp, Some(THEN)),
-            (Some(20_250_101_000_000), Sequence, Some(THEN)),
-            (Some(THEN), Timestamp, Some(THEN + 1)),
-            (Some(THEN + 5), Sequence, Some(THEN + 6)),
-            (Some(i64::MAX - 1), Timestamp, Some(i64::MAX)),
-            (Some(i64::MAX), Sequence, None),
-            (Some(i64::MAX), Timestamp, None),
-        ] {
-            assert_eq!(
-                version_after(newest, numbering, NOW),
-                next,
-                "{newest:?} {numbering:?}"
-            );
         }
     }
 
