@@ -5,9 +5,12 @@
 //!
 //! - [`name`]: names checked once, when they are made;
 //! - [`pg`]: Postgres itself: connecting, quoting, locks, readable errors, the private server;
-//! - [`migration`]: files, history, plan, apply: what each schema has and lacks.
+//! - [`migration`]: files, history, plan, apply: what each schema has and lacks;
+//! - [`project`]: the folder with the configuration and the migrations.
 
 pub mod event;
 pub mod migration;
 pub mod name;
 pub mod pg;
+pub mod project;
+pub mod tenant;

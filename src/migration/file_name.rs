@@ -4,6 +4,9 @@ use std::fmt;
 
 use refinery_core::{error::Kind as RefineryError, parse_migration_name};
 
+/// refinery's expression allows the prefix `|` as well, and then panics.
+const PREFIXES: [char; 2] = ['V', 'U'];
+
 /// refinery's two kinds of migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -61,8 +64,7 @@ impl FileName {
 
 /// Lets refinery read a stem, and sees to it that it read all of it.
 fn parse_stem(stem: &str) -> Result<FileName, NameProblem> {
-    // refinery's expression allows the prefix `|` as well, and then panics.
-    if !stem.starts_with(['V', 'U']) {
+    if !stem.starts_with(PREFIXES) {
         return Err(misnamed(stem));
     }
     let Some((version, name)) = stem.split_once("__") else {
@@ -125,10 +127,10 @@ fn suggestion(stem: &str) -> Option<String> {
 
 /// Whether refinery reads all of a stem.
 pub(crate) fn is_read(stem: &str) -> bool {
-    parse_migration_name(stem).is_ok_and(|(_, _, read)| {
-        stem.split_once("__")
-            .is_some_and(|(_, name)| name == read.as_str())
-    })
+    let Some((_, name)) = stem.split_once("__") else {
+        return false;
+    };
+    stem.starts_with(PREFIXES) && parse_migration_name(stem).is_ok_and(|(_, _, read)| read == name)
 }
 
 /// Returns a text as one word, of which a migration's name must consist.

@@ -82,11 +82,8 @@ impl MigrationFolder {
     /// All that is wrong is found in one go. What does not end in `.sql` (and is no Rust
     /// migration) is none of our business.
     pub fn read(path: &Path) -> Result<Self, FolderError> {
-        let listing = Listing::of(path)?;
-        let duplicates = listing.duplicates();
-        let mut problems = listing.problems;
-        problems.extend(duplicates.into_iter().map(FileProblem::Duplicate));
-
+        let mut listing = Listing::of(path)?;
+        let mut problems = listing.take_problems();
         let mut files = Vec::with_capacity(listing.entries.len());
         for entry in listing.entries {
             match read_file(entry) {
@@ -94,11 +91,9 @@ impl MigrationFolder {
                 Err(problem) => problems.push(problem),
             }
         }
+        FolderError::unless_empty(path, problems)?;
         let path = path.to_owned();
-        match problems.is_empty() {
-            true => Ok(Self { path, files }),
-            false => Err(FolderError::Files { path, problems }),
-        }
+        Ok(Self { path, files })
     }
 
     pub fn path(&self) -> &Path {
@@ -140,6 +135,17 @@ fn read_file(Entry { path, name }: Entry) -> Result<MigrationFile, FileProblem> 
     match fs::read(&path) {
         Ok(bytes) => MigrationFile::new(path, name, bytes),
         Err(source) => Err(FileProblem::Unreadable { path, source }),
+    }
+}
+
+impl FolderError {
+    /// Refuses a folder that has problems.
+    pub(crate) fn unless_empty(path: &Path, problems: Vec<FileProblem>) -> Result<(), Self> {
+        let path = path.to_owned();
+        match problems.is_empty() {
+            true => Ok(()),
+            false => Err(Self::Files { path, problems }),
+        }
     }
 }
 

@@ -74,6 +74,13 @@ impl Listing {
             .collect()
     }
 
+    /// Returns all that is wrong with the names, duplicates included.
+    pub(crate) fn take_problems(&mut self) -> Vec<FileProblem> {
+        let mut problems = std::mem::take(&mut self.problems);
+        problems.extend(self.duplicates().into_iter().map(FileProblem::Duplicate));
+        problems
+    }
+
     fn walk(&mut self, folder: &Path) -> io::Result<()> {
         let entries = fs::read_dir(folder)?.map(|entry| Ok(entry?.path()));
         let mut paths: Vec<_> = entries.collect::<io::Result<_>>()?;

@@ -1,0 +1,5 @@
+-- Runs once, in the shared schema, which every tenant reads.
+-- Write names without a schema (orders, not public.orders), and leave out COMMIT and
+-- SET search_path: the file runs in one transaction with its line in the history.
+-- Extensions belong here. What cannot run in a transaction, such as CREATE INDEX CONCURRENTLY,
+-- gets a file of its own whose first line is "-- tenantctl: no-transaction".

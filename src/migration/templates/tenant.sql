@@ -1,0 +1,6 @@
+-- Runs once in the schema of every tenant.
+-- Write names without a schema (orders, not acme.orders), and leave out COMMIT and
+-- SET search_path: the file runs in one transaction with its line in the schema's history.
+-- Extensions belong in a shared migration. What cannot run in a transaction, such as
+-- CREATE INDEX CONCURRENTLY, gets a file of its own whose first line is
+-- "-- tenantctl: no-transaction".
