@@ -1,0 +1,59 @@
+//! Which database: the flag, the environment, libpq's variables, or the project's private server.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::error::CommandError;
+use crate::pg::server::PrivateServer;
+use crate::pg::{Database, Source};
+
+/// libpq's variables that name a server or a database (Postgres documentation, "Environment
+/// Variables").
+const LIBPQ: [&str; 5] = ["PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGSERVICE"];
+
+/// Returns the database to work on.
+///
+/// The private server is taken only where one was started and nothing else names a database, so
+/// that a deploy script that forgot its `DATABASE_URL` fails.
+pub(crate) async fn choose(
+    flag: Option<&str>,
+    root: &Path,
+    connect_timeout: Duration,
+) -> Result<Database, CommandError> {
+    let database = match flag {
+        Some(url) => Database::from_url(url, Source::Given)?,
+        None => from_environment(root)?.map_or_else(|| private(root), Ok)?,
+    };
+    Ok(database.connect_timeout(connect_timeout))
+}
+
+fn from_environment(root: &Path) -> Result<Option<Database>, CommandError> {
+    if let Some(url) = variable("DATABASE_URL") {
+        return Ok(Some(Database::from_url(&url, Source::Environment)?));
+    }
+    if let Some(url) = from_dot_env(root)? {
+        return Ok(Some(Database::from_url(&url, Source::DotEnv)?));
+    }
+    let is_named = LIBPQ.iter().any(|name| variable(name).is_some());
+    Ok(is_named.then(Database::from_libpq_variables))
+}
+
+/// An empty variable counts as unset, as it does for libpq.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn from_dot_env(root: &Path) -> Result<Option<String>, CommandError> {
+    let path = root.join(".env");
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let unreadable = |source| CommandError::DotEnv { path: path.clone(), source };
+    for pair in dotenvy::from_path_iter(&path).map_err(unreadable)? {
+        let (name, value) = pair.map_err(unreadable)?;
+        if name == "DATABASE_URL" && !value.is_empty() {
+            return Ok(Some(value));
+        }
+    }
+    Ok(None)
+}
