@@ -17,6 +17,7 @@ pub mod scaffold;
 mod script;
 mod set;
 pub mod sql;
+mod survey;
 mod worker;
 
 pub use checksum::Width;
@@ -30,3 +31,4 @@ pub use listing::Duplicate;
 pub use plan::{Finding, Plan, PlanOptions};
 pub use script::{Script, ScriptOptions, Subject};
 pub use set::MigrationSet;
+pub use survey::{Disagreement, State, Survey};

@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 
+use super::plan;
 use super::sql::{self, Context, Finding, Folder, Header, Position, Statement};
 use super::{MigrationFile, MigrationFolder, Width};
 use crate::event::Site;
@@ -105,6 +106,37 @@ impl MigrationSet {
             column,
             excerpt,
         }
+    }
+
+    /// Returns what a finding means, in words.
+    pub fn describe(&self, finding: &plan::Finding) -> String {
+        match finding {
+            plan::Finding::Divergent { file } => format!(
+                "divergent: {} was applied, and `{}` has changed since",
+                self.label(*file),
+                self.path(*file)
+            ),
+            plan::Finding::Missing { version, name } => format!(
+                "missing: V{version} `{name}` was applied, and there is no such file in `{}`",
+                self.folder.path().display()
+            ),
+            plan::Finding::OutOfOrder { file, newest } => format!(
+                "out of order: `{}` was not applied, and is older than V{newest}, which was",
+                self.path(*file)
+            ),
+            plan::Finding::TooWide { file } => format!(
+                "too wide: the version of `{}` does not fit the history table, whose versions are \
+                 `int4`",
+                self.path(*file)
+            ),
+            plan::Finding::Broken { version, what } => {
+                format!("broken: refinery cannot read the history row of version {version}: {what}")
+            }
+        }
+    }
+
+    fn path(&self, file: usize) -> String {
+        self.file(file).path.display().to_string()
     }
 
     fn source(&self, index: usize) -> &sql::Script {

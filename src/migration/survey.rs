@@ -1,0 +1,135 @@
+//! A look at many schemas: what each has and lacks, and what stands in the way. Nothing is
+//! changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::history::{self, Fleet, Found, History, LookError};
+use super::plan::{Finding, Plan, PlanOptions};
+use super::set::MigrationSet;
+use crate::name::SchemaName;
+use crate::pg::Database;
+
+/// Connections over which the histories of a large fleet are read.
+const CONNECTIONS: usize = 4;
+/// Fewer schemas than this are read over one.
+const FEW: usize = 500;
+
+/// What was found in many schemas, and what there is to do in each.
+#[derive(Debug, Clone, Default)]
+pub struct Survey {
+    /// The schemas and their histories.
+    pub fleet: Fleet,
+    /// The plan for each of the fleet's histories.
+    pub plans: Vec<Plan>,
+}
+
+/// The state of one schema, ordered as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// Nothing is pending; at this version, or at none.
+    UpToDate(Option<i64>),
+    /// So many files are pending; at this version, or at none.
+    Behind {
+        /// The newest version in the history.
+        version: Option<i64>,
+        /// How many files are pending.
+        pending: usize,
+    },
+    /// Its history and the files disagree.
+    Disagrees(Vec<Finding>),
+    /// There is no such schema.
+    NoSchema,
+    /// Its history cannot be read.
+    Unreadable(String),
+}
+
+/// A finding and the schemas that have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disagreement {
+    /// The finding.
+    pub finding: Finding,
+    /// In the order in which they were looked at.
+    pub schemas: Vec<SchemaName>,
+}
+
+impl Survey {
+    /// Looks at `schemas` and plans what to do for each.
+    pub async fn take(
+        database: &Database,
+        migrations: &MigrationSet,
+        schemas: &[SchemaName],
+        options: PlanOptions,
+    ) -> Result<Self, LookError> {
+        let connections = if schemas.len() < FEW { 1 } else { CONNECTIONS };
+        let fleet = history::read(database, schemas, connections).await?;
+        let plan = |history: &History| Plan::new(migrations.folder(), history, options);
+        let plans = fleet.histories.iter().map(plan).collect();
+        Ok(Self { fleet, plans })
+    }
+
+    /// Returns each schema with its state, in the order in which they were asked for.
+    pub fn states(&self) -> impl Iterator<Item = (&SchemaName, State)> {
+        self.fleet.schemas.iter().map(|(schema, found)| (schema, self.state(found)))
+    }
+
+    fn state(&self, found: &Found) -> State {
+        match found {
+            Found::NoSchema => State::NoSchema,
+            Found::Unreadable(why) => State::Unreadable(why.clone()),
+            Found::History(index) => {
+                let (plan, version) = (&self.plans[*index], self.fleet.histories[*index].version());
+                match (plan.refused, plan.pending.len()) {
+                    (true, _) => State::Disagrees(plan.findings.clone()),
+                    (false, 0) => State::UpToDate(version),
+                    (false, pending) => State::Behind { version, pending },
+                }
+            }
+        }
+    }
+
+    /// Returns the findings that forbid to go on, each with the schemas that have it.
+    pub fn disagreements(&self) -> Vec<Disagreement> {
+        let mut schemas: BTreeMap<&Finding, Vec<SchemaName>> = BTreeMap::new();
+        for (schema, found) in &self.fleet.schemas {
+            let Found::History(index) = found else { continue };
+            let plan = &self.plans[*index];
+            for finding in plan.findings.iter().filter(|_| plan.refused) {
+                schemas.entry(finding).or_default().push(schema.clone());
+            }
+        }
+        let disagreement = |(finding, schemas): (&Finding, _)| Disagreement { finding: finding.clone(), schemas };
+        schemas.into_iter().map(disagreement).collect()
+    }
+
+    /// Returns the indexes of the files that are pending in at least one schema.
+    pub fn pending_files(&self) -> BTreeSet<usize> {
+        let plans = self.plans_in_use();
+        plans.iter().flat_map(|&index| self.plans[index].pending.iter().copied()).collect()
+    }
+
+    /// Returns the schemas that are behind, by distinct history.
+    pub fn behind(&self) -> BTreeMap<usize, Vec<SchemaName>> {
+        let mut behind: BTreeMap<usize, Vec<SchemaName>> = BTreeMap::new();
+        for (schema, found) in &self.fleet.schemas {
+            if let Found::History(index) = found
+                && !self.plans[*index].pending.is_empty()
+            {
+                behind.entry(*index).or_default().push(schema.clone());
+            }
+        }
+        behind
+    }
+
+    /// Whether every schema is there and has nothing pending.
+    pub fn is_clean(&self) -> bool {
+        self.states().all(|(_, state)| matches!(state, State::UpToDate(_)))
+    }
+
+    fn plans_in_use(&self) -> BTreeSet<usize> {
+        let index = |found: &Found| match found {
+            Found::History(index) => Some(*index),
+            _ => None,
+        };
+        self.fleet.schemas.iter().filter_map(|(_, found)| index(found)).collect()
+    }
+}

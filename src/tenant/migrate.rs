@@ -1,0 +1,282 @@
+//! Migrating the shared schema and the tenants': look at all, refuse early, act on each.
+
+use super::registry::{Registry, RegistryError};
+use super::selection::{Selection, SelectionError};
+use crate::event::{Observer, Site};
+use crate::migration::sql::Severity;
+use crate::migration::{
+    Disagreement, ExecuteOptions, Executor, Interrupt, LookError, MigrationSet, Outcome,
+    PlanOptions, Survey,
+};
+use crate::name::SchemaName;
+use crate::pg::{ConnectError, Connection, Database, Incomplete};
+
+/// What is to be migrated, and how.
+#[derive(Clone, Copy)]
+pub struct Migrate<'a> {
+    /// The database.
+    pub database: &'a Database,
+    /// Its registry.
+    pub registry: &'a Registry,
+    /// Which schemas.
+    pub selection: &'a Selection,
+    /// The shared schema's migrations, where it is selected.
+    pub shared: Option<&'a MigrationSet>,
+    /// The tenants' migrations, where tenants are selected.
+    pub tenants: Option<&'a MigrationSet>,
+    /// How plans are made.
+    pub plan: PlanOptions,
+}
+
+/// What was found before anything is done.
+#[derive(Debug, Default)]
+pub struct Prepared {
+    /// The shared schema, where it is selected.
+    pub shared: Option<Survey>,
+    /// The tenants, where they are selected; `None` also while there is no registry yet.
+    pub tenants: Option<Survey>,
+    /// The server's version, such as 150018.
+    pub server_version: u32,
+    /// What the files say that should be known although it is not refused.
+    pub warnings: Vec<FileFinding>,
+}
+
+/// Something a migration file says that it may not, or had better not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileFinding {
+    /// Where.
+    pub site: Site,
+    /// What is wrong with it.
+    pub message: String,
+    /// What to write instead.
+    pub advice: String,
+}
+
+/// What became of the shared schema and of the tenants.
+#[derive(Debug, Default)]
+pub struct Migrated {
+    /// Of the shared schema, where it was selected.
+    pub shared: Option<Outcome>,
+    /// Of the tenants.
+    pub tenants: Outcome,
+}
+
+/// Why nothing was done.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// The selection does not stand for schemas, or the registry did not answer.
+    #[error(transparent)]
+    Selection(#[from] SelectionError),
+    /// The histories could not be read.
+    #[error(transparent)]
+    Look(#[from] LookError),
+    /// Histories and files disagree.
+    #[error("the migration files do not agree with what was applied")]
+    Disagree {
+        /// What is wrong, with the words of the file or row and the schemas.
+        disagreements: Vec<(String, Vec<SchemaName>)>,
+    },
+    /// Files say what they may not.
+    #[error("the migration files cannot be run as they are")]
+    Forbidden(Vec<FileFinding>),
+    /// `--to` names a version that no file has.
+    #[error("there is no migration with version {version} in `{folder}`")]
+    NoSuchVersion {
+        /// The version.
+        version: i64,
+        /// The folder.
+        folder: String,
+    },
+}
+
+impl From<RegistryError> for MigrateError {
+    fn from(error: RegistryError) -> Self {
+        Self::Selection(error.into())
+    }
+}
+
+impl From<ConnectError> for MigrateError {
+    fn from(error: ConnectError) -> Self {
+        Self::Look(error.into())
+    }
+}
+
+impl From<Incomplete> for MigrateError {
+    fn from(incomplete: Incomplete) -> Self {
+        Self::Look(incomplete.into())
+    }
+}
+
+impl<'a> Migrate<'a> {
+    /// Looks at every schema that is meant, and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`MigrateError`]; what can be known beforehand is refused here, for all files and schemas
+    /// at once.
+    pub async fn prepare(&self) -> Result<Prepared, MigrateError> {
+        let mut prepared = self.look().await?;
+        self.refuse_disagreements(&prepared)?;
+        prepared.warnings = self.check_files(&prepared)?;
+        Ok(prepared)
+    }
+
+    /// Looks at every schema that is meant; what stands in the way is not an error here.
+    pub async fn look(&self) -> Result<Prepared, MigrateError> {
+        self.check_target()?;
+        let mut connection = self.database.connect("tenantctl").await?;
+        let server_version = connection.server_version();
+        let shared = match self.shared {
+            Some(set) => Some(self.survey(set, &[self.shared_schema()]).await?),
+            None => None,
+        };
+        let tenants = self.look_at_tenants(&mut connection, shared.as_ref()).await?;
+        connection.close().await;
+        Ok(Prepared { shared, tenants, server_version, warnings: Vec::new() })
+    }
+
+    fn shared_schema(&self) -> SchemaName {
+        self.registry.names().shared_schema.clone()
+    }
+
+    async fn survey(&self, set: &MigrationSet, schemas: &[SchemaName]) -> Result<Survey, LookError> {
+        Survey::take(self.database, set, schemas, self.plan).await
+    }
+
+    async fn look_at_tenants(
+        &self,
+        connection: &mut Connection,
+        shared: Option<&Survey>,
+    ) -> Result<Option<Survey>, MigrateError> {
+        let Some(set) = self.tenants else { return Ok(None) };
+        let schemas = match self.selection.resolve(connection, self.registry).await {
+            // The registry is about to be made by the shared migrations, with no tenant in it.
+            Err(SelectionError::Registry(RegistryError::NotInitialised { .. }))
+                if self.selection.names.is_empty() && shared.is_some_and(|it| !it.is_clean()) =>
+            {
+                return Ok(None);
+            }
+            other => other?,
+        };
+        Ok(Some(self.survey(set, &schemas).await?))
+    }
+
+    fn check_target(&self) -> Result<(), MigrateError> {
+        let Some(version) = self.plan.to else { return Ok(()) };
+        for set in [self.shared, self.tenants].into_iter().flatten() {
+            if set.folder().get(version).is_none() {
+                let folder = set.folder().path().display().to_string();
+                return Err(MigrateError::NoSuchVersion { version, folder });
+            }
+        }
+        Ok(())
+    }
+
+    fn parts<'b>(&self, prepared: &'b Prepared) -> Vec<(&'a MigrationSet, &'b Survey)> {
+        let shared = self.shared.zip(prepared.shared.as_ref());
+        shared.into_iter().chain(self.tenants.zip(prepared.tenants.as_ref())).collect()
+    }
+
+    fn refuse_disagreements(&self, prepared: &Prepared) -> Result<(), MigrateError> {
+        let mut disagreements = Vec::new();
+        for (set, survey) in self.parts(prepared) {
+            for Disagreement { finding, schemas } in survey.disagreements() {
+                disagreements.push((set.describe(&finding), schemas));
+            }
+        }
+        match disagreements.is_empty() {
+            true => Ok(()),
+            false => Err(MigrateError::Disagree { disagreements }),
+        }
+    }
+
+    /// Checks the files that would run. An old file that was applied long ago is left in peace.
+    fn check_files(&self, prepared: &Prepared) -> Result<Vec<FileFinding>, MigrateError> {
+        let (mut refused, mut warned) = (Vec::new(), Vec::new());
+        for (set, survey) in self.parts(prepared) {
+            for file in survey.pending_files() {
+                for finding in set.findings(file) {
+                    let site = set.site_at(file, finding.line(), Some(finding.column()));
+                    let (message, advice) = (finding.message(), finding.advice());
+                    let it = FileFinding { site, message, advice };
+                    match finding.severity() {
+                        Severity::Refused => refused.push(it),
+                        Severity::Warned => warned.push(it),
+                    }
+                }
+            }
+        }
+        match refused.is_empty() {
+            true => Ok(warned),
+            false => Err(MigrateError::Forbidden(refused)),
+        }
+    }
+
+    /// Migrates what was found to be behind: the shared schema first, and the tenants once it is
+    /// where it should be.
+    ///
+    /// # Errors
+    ///
+    /// [`MigrateError`] when nothing was done; what went wrong with single schemas is in the
+    /// answer.
+    pub async fn run(
+        &self,
+        prepared: Prepared,
+        options: &ExecuteOptions,
+        observer: &dyn Observer,
+        interrupt: &Interrupt,
+    ) -> Result<Migrated, MigrateError> {
+        let executor = |migrations| Executor {
+            database: self.database,
+            migrations,
+            plan: self.plan,
+            options,
+            observer,
+            interrupt,
+        };
+        let mut migrated = Migrated::default();
+        if let Some((set, survey)) = self.shared.zip(prepared.shared) {
+            self.refuse_read_only().await?;
+            // The shared schema has nothing in front of it in its path.
+            let outcome = executor(set).run(survey.fleet).await;
+            let is_complete = outcome.is_complete();
+            migrated.shared = Some(outcome);
+            if !is_complete {
+                let tenants = prepared.tenants.unwrap_or_default().fleet.schemas;
+                migrated.tenants.not_attempted = tenants.into_iter().map(|(name, _)| name).collect();
+                return Ok(migrated);
+            }
+        }
+        let Some(set) = self.tenants else { return Ok(migrated) };
+        let survey = match prepared.tenants {
+            Some(survey) => survey,
+            None => self.look_at_new_registry(set).await?,
+        };
+        if !survey.is_clean() {
+            self.refuse_read_only().await?;
+        }
+        migrated.tenants = executor(set).run(survey.fleet).await;
+        Ok(migrated)
+    }
+
+    async fn look_at_new_registry(&self, set: &MigrationSet) -> Result<Survey, MigrateError> {
+        let mut connection = self.database.connect("tenantctl").await?;
+        let schemas = match self.selection.resolve(&mut connection, self.registry).await {
+            // The project's shared migrations make no registry: there are no tenants.
+            Err(SelectionError::Registry(RegistryError::NotInitialised { .. })) => Vec::new(),
+            other => other?,
+        };
+        connection.close().await;
+        Ok(self.survey(set, &schemas).await?)
+    }
+
+    async fn refuse_read_only(&self) -> Result<(), MigrateError> {
+        let mut connection = self.database.connect("tenantctl").await?;
+        let answer = connection.ask("select pg_is_in_recovery()").await?;
+        connection.close().await;
+        match answer.rows.first().is_some_and(|row| row.flag(0)) {
+            true => Err(ConnectError::ReadOnly { place: self.database.place() }.into()),
+            false => Ok(()),
+        }
+    }
+}

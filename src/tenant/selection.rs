@@ -1,0 +1,121 @@
+//! Which schemas are meant.
+
+use wildmatch::WildMatch;
+
+use super::registry::{Registry, RegistryError};
+use crate::name::SchemaName;
+use crate::pg::Connection;
+
+/// Which schemas a person means. The same everywhere that many can be meant.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// The shared schema.
+    pub shared: bool,
+    /// Every tenant.
+    pub tenants: bool,
+    /// These tenants, each of which must have a registry row.
+    pub names: Vec<String>,
+    /// Tenants whose schema matches one of these patterns of `*` and `?`.
+    pub matching: Vec<String>,
+    /// But none that matches one of these.
+    pub excluding: Vec<String>,
+    /// Only tenants for which this SQL expression on the registry's columns holds.
+    pub condition: Option<String>,
+}
+
+/// Why a selection does not stand for schemas.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SelectionError {
+    /// The registry did not answer.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// A name that no registry row has.
+    #[error("there is no tenant with schema {}", quoted(names))]
+    Unknown {
+        /// The names, as they were given.
+        names: Vec<String>,
+        /// A tenant whose name is much like the first of them.
+        similar: Option<SchemaName>,
+    },
+    /// The shared schema was named where a tenant's is meant.
+    #[error("`{name}` is the shared schema, not a tenant's")]
+    Shared {
+        /// Its name.
+        name: String,
+    },
+}
+
+fn quoted(names: &[String]) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("`{}`", name.escape_debug())).collect();
+    names.join(", ")
+}
+
+impl Selection {
+    /// Whether tenants are meant, be it none in the end.
+    pub fn wants_tenants(&self) -> bool {
+        self.tenants
+            || !self.names.is_empty()
+            || !self.matching.is_empty()
+            || self.condition.is_some()
+    }
+
+    /// Returns the tenants' schemas that are meant, ordered by name.
+    ///
+    /// # Errors
+    ///
+    /// [`SelectionError::Unknown`] names every given name that no registry row has.
+    pub async fn resolve(
+        &self,
+        connection: &mut Connection,
+        registry: &Registry,
+    ) -> Result<Vec<SchemaName>, SelectionError> {
+        if !self.wants_tenants() {
+            return Ok(Vec::new());
+        }
+        let shared = registry.names().shared_schema.as_str();
+        if self.names.iter().any(|name| name == shared) {
+            return Err(SelectionError::Shared { name: shared.to_owned() });
+        }
+        let condition = self.condition.as_deref();
+        let mut schemas = registry.schemas(connection, condition).await?;
+        self.refuse_unknown(connection, registry, &schemas).await?;
+        schemas.retain(|schema| self.means(schema));
+        Ok(schemas)
+    }
+
+    fn means(&self, schema: &SchemaName) -> bool {
+        let name = schema.as_str();
+        let matches = |patterns: &[String]| patterns.iter().any(|it| WildMatch::new(it).matches(name));
+        let only_condition = self.names.is_empty() && self.matching.is_empty();
+        let is_meant = self.tenants
+            || only_condition
+            || self.names.iter().any(|it| it == name)
+            || matches(&self.matching);
+        is_meant && !matches(&self.excluding)
+    }
+
+    async fn refuse_unknown(
+        &self,
+        connection: &mut Connection,
+        registry: &Registry,
+        schemas: &[SchemaName],
+    ) -> Result<(), SelectionError> {
+        if self.names.is_empty() {
+            return Ok(());
+        }
+        // A name that `--where` leaves out is known all the same.
+        let known = match self.condition {
+            None => schemas.to_vec(),
+            Some(_) => registry.schemas(connection, None).await?,
+        };
+        let mut names = self.names.clone();
+        let known: std::collections::HashSet<&str> = known.iter().map(SchemaName::as_str).collect();
+        names.retain(|name| !known.contains(name.as_str()));
+        if names.is_empty() {
+            return Ok(());
+        }
+        let similar = known.iter().find(|it| it.to_lowercase() == names[0].trim().to_lowercase());
+        let similar = similar.map(|it| SchemaName::registered(it));
+        Err(SelectionError::Unknown { names, similar })
+    }
+}
