@@ -14,3 +14,7 @@ pub mod name;
 pub mod pg;
 pub mod project;
 pub mod tenant;
+
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::error::CommandError;
-use crate::pg::server::PrivateServer;
+use crate::pg::server::{PrivateServer, ServerState};
 use crate::pg::{Database, Source};
 
 /// libpq's variables that name a server or a database (Postgres documentation, "Environment
@@ -56,4 +56,15 @@ fn from_dot_env(root: &Path) -> Result<Option<String>, CommandError> {
         }
     }
     Ok(None)
+}
+
+fn private(root: &Path) -> Result<Database, CommandError> {
+    let server = PrivateServer::of(root);
+    if let Some(connection) = server.connection()? {
+        return Ok(Database::of_private_server(&connection));
+    }
+    Err(match server.status()?.state {
+        ServerState::Absent => CommandError::NoDatabase,
+        _ => CommandError::PrivateServerStopped,
+    })
 }

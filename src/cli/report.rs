@@ -88,6 +88,17 @@ impl Report {
         }
     }
 
+    /// Says something that belongs to a warning or an error.
+    pub(crate) fn always(&self, text: impl Display) {
+        to_stderr(&text);
+    }
+
+    pub(crate) fn always_lines(&self, lines: &[String]) {
+        for line in lines {
+            self.always(line);
+        }
+    }
+
     /// Says something that should be known although the work goes on.
     pub(crate) fn warn(&self, text: impl Display) {
         to_stderr(&format_args!("{WARNING}warning:{WARNING:#} {text}"));

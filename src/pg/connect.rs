@@ -7,6 +7,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 
 use super::connection::Connection;
 use super::error::{self, ConnectError, Place, SqlError};
+use super::server::ServerConnection;
 
 /// Where the choice of a database came from, for messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +60,11 @@ impl Database {
     /// `PGDATABASE` and `PGSSLMODE` name.
     pub fn from_libpq_variables() -> Self {
         Self::new(PgConnectOptions::new(), Source::Libpq)
+    }
+
+    /// Returns the database that a private server's connection leads to.
+    pub fn of_private_server(connection: &ServerConnection) -> Self {
+        Self::new(connection.options(), Source::Private)
     }
 
     fn new(options: PgConnectOptions, source: Source) -> Self {

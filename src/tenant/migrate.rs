@@ -196,7 +196,7 @@ impl<'a> Migrate<'a> {
         for (set, survey) in self.parts(prepared) {
             for file in survey.pending_files() {
                 for finding in set.findings(file) {
-                    let site = set.site_at(file, finding.line(), Some(finding.column()));
+                    let site = set.site_at(file, finding.line, Some(finding.column));
                     let (message, advice) = (finding.message(), finding.advice());
                     let it = FileFinding { site, message, advice };
                     match finding.severity() {
@@ -236,8 +236,9 @@ impl<'a> Migrate<'a> {
         };
         let mut migrated = Migrated::default();
         if let Some((set, survey)) = self.shared.zip(prepared.shared) {
-            self.refuse_read_only().await?;
-            // The shared schema has nothing in front of it in its path.
+            if !survey.is_clean() {
+                self.refuse_read_only().await?;
+            }
             let outcome = executor(set).run(survey.fleet).await;
             let is_complete = outcome.is_complete();
             migrated.shared = Some(outcome);

@@ -1,0 +1,124 @@
+//! What every command shares: the project, the database, the reporter.
+
+use std::path::{Path, PathBuf};
+
+use super::database;
+use super::error::CommandError;
+use super::globals::Globals;
+use super::report::Report;
+use super::signals::Signals;
+use crate::migration::scaffold::FolderKind;
+use crate::migration::sql::Folder;
+use crate::migration::{MigrationFolder, MigrationSet};
+use crate::name::SchemaName;
+use crate::pg::{Connection, Database};
+use crate::project::Project;
+use crate::tenant::{Names, Registry};
+
+/// What a command works with.
+pub(crate) struct Context {
+    pub(crate) globals: Globals,
+    pub(crate) report: Report,
+    pub(crate) signals: Signals,
+    project: Option<Project>,
+}
+
+impl Context {
+    pub(crate) fn new(globals: Globals, signals: Signals) -> Self {
+        let report = globals.report();
+        Self { globals, report, signals, project: None }
+    }
+
+    /// Returns the project that the working directory belongs to.
+    pub(crate) fn project(&mut self) -> Result<&Project, CommandError> {
+        if self.project.is_none() {
+            // From the empty path, so that the project's own paths stay short in messages.
+            self.project = Some(Project::find(Path::new(""), self.globals.config.as_deref())?);
+        }
+        Ok(self.project.as_ref().expect("found above"))
+    }
+
+    /// Forgets what was read of the project: it has just been written.
+    pub(crate) fn forget_project(&mut self) {
+        self.project = None;
+    }
+
+    /// Returns the folder that holds the project.
+    pub(crate) fn root(&mut self) -> Result<PathBuf, CommandError> {
+        let root = self.project()?.root.clone();
+        Ok(if root.as_os_str().is_empty() { PathBuf::from(".") } else { root })
+    }
+
+    /// Returns the database, without connecting to it.
+    pub(crate) async fn database(&mut self) -> Result<Database, CommandError> {
+        let root = self.root()?;
+        let flag = self.globals.database_url.as_deref();
+        database::choose(flag, &root, self.globals.connect_timeout).await
+    }
+
+    /// Returns a connection for a few questions.
+    pub(crate) async fn connection(&mut self) -> Result<Connection, CommandError> {
+        Ok(self.database().await?.connect("tenantctl").await?)
+    }
+
+    /// Returns the registry as the configuration names it.
+    pub(crate) fn registry(&mut self) -> Result<Registry, CommandError> {
+        let config = &self.project()?.config.registry;
+        let columns = config.columns.clone();
+        Ok(Registry::new(Names {
+            shared_schema: config.shared_schema.clone(),
+            tenants: config.tenants.clone(),
+            domains: config.domains.clone(),
+            id: columns.id,
+            schema_name: columns.schema_name,
+            name: columns.name,
+            tenant_id: columns.tenant_id,
+            domain: columns.domain,
+            is_primary: columns.is_primary,
+        }))
+    }
+
+    /// Returns the schemas behind a tenant's own in the search path.
+    pub(crate) fn path(&mut self) -> Result<Vec<String>, CommandError> {
+        let config = &self.project()?.config;
+        let extra = config.database.extra_search_path.iter();
+        let path = std::iter::once(&config.registry.shared_schema).chain(extra);
+        Ok(path.map(SchemaName::to_string).collect())
+    }
+
+    /// Returns the migrations of one of the project's folders, or of the one in `dir`.
+    ///
+    /// # Errors
+    ///
+    /// An empty folder is refused: more likely the wrong one was named.
+    pub(crate) fn migrations(
+        &mut self,
+        kind: FolderKind,
+        dir: Option<&Path>,
+    ) -> Result<MigrationSet, CommandError> {
+        let set = self.migrations_or_none(kind, dir)?;
+        if set.folder().is_empty() {
+            return Err(CommandError::EmptyFolder { path: set.folder().path().to_owned() });
+        }
+        Ok(set)
+    }
+
+    /// Returns the migrations of one of the project's folders, which may be empty.
+    pub(crate) fn migrations_or_none(
+        &mut self,
+        kind: FolderKind,
+        dir: Option<&Path>,
+    ) -> Result<MigrationSet, CommandError> {
+        let project = self.project()?;
+        let path = match dir {
+            Some(dir) => dir.join(kind.folder_name()),
+            None => project.migrations(kind),
+        };
+        let folder = match kind {
+            FolderKind::Shared => Folder::Shared,
+            FolderKind::Tenant => Folder::Tenant,
+        };
+        let shared_schema = project.config.registry.shared_schema.to_string();
+        Ok(MigrationSet::new(MigrationFolder::read(&path)?, folder, &shared_schema))
+    }
+}

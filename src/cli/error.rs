@@ -1,0 +1,389 @@
+//! What a command's failure is called, which exit status it has, and what to type next: the one
+//! place where hints and statuses are chosen.
+
+use std::error::Error as _;
+use std::path::PathBuf;
+
+use super::exit_code::ExitCode;
+use super::report::Report;
+use super::text::{few, printable, shell_word};
+use crate::migration::scaffold::ScaffoldError;
+use crate::migration::{FileProblem, FolderError, LookError};
+use crate::name::{HostnameError, SchemaNameError};
+use crate::pg::server::ServerError;
+use crate::pg::{ConnectError, Incomplete, SqlError, UrlError};
+use crate::project::{ConfigError, InitError};
+use crate::tenant::{FileFinding, MigrateError, RegistryError, SelectionError};
+
+/// What a command came to.
+pub(crate) type CommandResult = Result<ExitCode, CommandError>;
+
+/// Why a command did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommandError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Init(#[from] InitError),
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    #[error(transparent)]
+    Scaffold(#[from] ScaffoldError),
+    #[error(transparent)]
+    SchemaName(#[from] SchemaNameError),
+    #[error(transparent)]
+    Hostname(#[from] HostnameError),
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    #[error(transparent)]
+    Selection(#[from] SelectionError),
+    #[error(transparent)]
+    Look(#[from] LookError),
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
+    #[error("the server refused a statement")]
+    Sql(#[source] SqlError),
+    #[error("`{}` could not be read", path.display())]
+    DotEnv { path: PathBuf, source: dotenvy::Error },
+    #[error("`{}` could not be read", path.display())]
+    File { path: PathBuf, source: std::io::Error },
+    #[error("no database was given")]
+    NoDatabase,
+    #[error("no database was given, and the project's private server is not running")]
+    PrivateServerStopped,
+    #[error("which schemas?")]
+    NoSelection,
+    #[error("migration folder `{}` is empty", path.display())]
+    EmptyFolder { path: PathBuf },
+    /// What the command line asks for does not go together; nothing was tried.
+    #[error("{message}")]
+    Usage { message: String, hint: String },
+    /// It was not done, and the command knows best what to say.
+    #[error("{message}")]
+    NotDone { message: String, hint: Option<String> },
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl From<Incomplete> for CommandError {
+    fn from(incomplete: Incomplete) -> Self {
+        match incomplete {
+            Incomplete::Sql(error) => Self::Sql(error),
+            Incomplete::Lost(error) => Self::Connect(error),
+        }
+    }
+}
+
+impl CommandError {
+    /// Returns the exit status.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Config(_) | Self::Url(_) | Self::DotEnv { .. } | Self::File { .. } => ExitCode::Usage,
+            Self::SchemaName(_) | Self::Hostname(_) | Self::Usage { .. } => ExitCode::Usage,
+            Self::NoSelection | Self::EmptyFolder { .. } | Self::Folder(_) => ExitCode::Usage,
+            Self::Scaffold(error) => scaffold_exit_code(error),
+            Self::NoDatabase => ExitCode::Usage,
+            Self::PrivateServerStopped | Self::Connect(_) => ExitCode::Unreachable,
+            Self::Init(_) | Self::Server(_) | Self::NotDone { .. } => ExitCode::NotDone,
+            Self::Sql(error) => sql_exit_code(error),
+            Self::Registry(error) => registry_exit_code(error),
+            Self::Selection(error) => selection_exit_code(error),
+            Self::Look(error) => look_exit_code(error),
+            Self::Migrate(error) => migrate_exit_code(error),
+            Self::Interrupted => ExitCode::Interrupted,
+        }
+    }
+
+    /// Returns something to type, or to do.
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoDatabase => Some(
+                "give one with `--database-url` or `DATABASE_URL`, or start the project's own with \
+                 `tenantctl quickstart`"
+                    .into(),
+            ),
+            Self::PrivateServerStopped => Some(
+                "start it with `tenantctl dev start`, or give another database with \
+                 `--database-url` or `DATABASE_URL`"
+                    .into(),
+            ),
+            Self::NoSelection => Some(
+                "say `--all` (shared, then tenants), `--shared`, `--tenants`, `--schema NAME`, \
+                 `--match GLOB`, `--where SQL` or `--schemas-from FILE`"
+                    .into(),
+            ),
+            Self::EmptyFolder { path } => Some(format!(
+                "write a migration with `tenantctl makemigrations NAME {}`, or name another folder \
+                 with `--migrations-dir`",
+                if path.ends_with("shared") { "--shared" } else { "--tenant" }
+            )),
+            Self::Folder(error) => folder_hint(error),
+            Self::Scaffold(ScaffoldError::Folder(error)) => folder_hint(error),
+            Self::Scaffold(ScaffoldError::Name { suggestion: Some(name), .. }) => {
+                Some(format!("use `{name}`"))
+            }
+            Self::Hostname(HostnameError { host_part: Some(host), .. }) => {
+                Some(format!("use `{host}`"))
+            }
+            Self::SchemaName(SchemaNameError::Shared { .. }) => {
+                Some("use `--shared` where the shared schema is meant".into())
+            }
+            Self::Server(error) => server_hint(error),
+            Self::Connect(error) => connect_hint(error),
+            Self::Registry(error) => registry_hint(error),
+            Self::Selection(error) => selection_hint(error),
+            Self::Look(LookError::Connect(error)) => connect_hint(error),
+            Self::Migrate(error) => migrate_hint(error),
+            Self::Usage { hint, .. } => Some(hint.clone()),
+            Self::NotDone { hint, .. } => hint.clone(),
+            Self::Sql(error) => error.hint.clone(),
+            _ => None,
+        }
+    }
+
+    /// Says on stderr what went wrong, why, and what to do.
+    pub(crate) fn report(&self, report: &Report) {
+        report.error(printable_lines(&self.to_string()));
+        match self {
+            Self::Migrate(MigrateError::Disagree { disagreements }) => {
+                for (what, schemas) in disagreements {
+                    report.always(format!("  {what}\n    in {}", few(schemas.iter(), 5)));
+                }
+            }
+            Self::Migrate(MigrateError::Forbidden(findings)) => {
+                for finding in findings {
+                    report.always(file_finding(finding));
+                }
+            }
+            _ => {}
+        }
+        let mut source = self.source();
+        while let Some(cause) = source {
+            report.always(format!("  caused by: {}", printable_lines(&cause.to_string())));
+            if let Some(error) = cause.downcast_ref::<SqlError>() {
+                report.always_lines(&sql_details(error));
+            }
+            source = cause.source();
+        }
+        if let Some(hint) = self.hint() {
+            report.hint(hint);
+        }
+        if report.is_json() {
+            let fields = serde_json::json!({
+                "message": self.to_string(),
+                "hint": self.hint(),
+                "exit_status": self.exit_code().number(),
+            });
+            report.object("error", fields);
+        }
+    }
+}
+
+/// Returns a finding in a file with its place and what to write instead.
+pub(crate) fn file_finding(finding: &FileFinding) -> String {
+    let FileFinding { site, message, advice } = finding;
+    let excerpt = indent(&site.excerpt);
+    format!("  {message}\n{excerpt}\n    instead: {advice}")
+}
+
+/// Returns the server's detail, hint, context and SQLSTATE, a line each.
+pub(crate) fn sql_details(error: &SqlError) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(detail) = &error.detail {
+        lines.push(format!("    detail: {}", printable_lines(detail)));
+    }
+    if let Some(hint) = &error.hint {
+        lines.push(format!("    server's hint: {}", printable_lines(hint)));
+    }
+    if let Some(context) = &error.context {
+        let first: Vec<&str> = context.lines().take(3).collect();
+        lines.push(format!("    context: {}", printable(&first.join("; "))));
+    }
+    lines.push(format!("    SQLSTATE {}", error.code));
+    lines
+}
+
+/// Returns a text of several lines, each escaped, the later ones indented.
+pub(crate) fn printable_lines(text: &str) -> String {
+    text.lines().map(printable).collect::<Vec<_>>().join("\n    ")
+}
+
+/// Returns a text with every line indented as far as what belongs to a message.
+pub(crate) fn indent(text: &str) -> String {
+    text.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
+}
+
+fn sql_exit_code(error: &SqlError) -> ExitCode {
+    match error.code.as_str() {
+        _ if error.is_lock_not_available() || error.is_conflict() => ExitCode::Busy,
+        "25006" => ExitCode::Unreachable,
+        _ => ExitCode::NotDone,
+    }
+}
+
+fn registry_exit_code(error: &RegistryError) -> ExitCode {
+    match error {
+        RegistryError::Connect(_) => ExitCode::Unreachable,
+        RegistryError::Condition { .. } => ExitCode::Usage,
+        RegistryError::Sql(error) => sql_exit_code(error),
+        RegistryError::NotInitialised { .. } => ExitCode::NotDone,
+    }
+}
+
+fn selection_exit_code(error: &SelectionError) -> ExitCode {
+    match error {
+        SelectionError::Registry(error) => registry_exit_code(error),
+        SelectionError::Unknown { .. } | SelectionError::Shared { .. } => ExitCode::Usage,
+    }
+}
+
+fn look_exit_code(error: &LookError) -> ExitCode {
+    match error {
+        LookError::Connect(_) => ExitCode::Unreachable,
+        LookError::Sql(error) => sql_exit_code(error),
+    }
+}
+
+fn migrate_exit_code(error: &MigrateError) -> ExitCode {
+    match error {
+        MigrateError::Selection(error) => selection_exit_code(error),
+        MigrateError::Look(error) => look_exit_code(error),
+        MigrateError::Disagree { .. } => ExitCode::CheckFailed,
+        MigrateError::Forbidden(_) | MigrateError::NoSuchVersion { .. } => ExitCode::Usage,
+    }
+}
+
+fn scaffold_exit_code(error: &ScaffoldError) -> ExitCode {
+    match error {
+        ScaffoldError::Write { .. } | ScaffoldError::Rename { .. } => ExitCode::NotDone,
+        _ => ExitCode::Usage,
+    }
+}
+
+fn folder_hint(error: &FolderError) -> Option<String> {
+    let problems = match error {
+        FolderError::Missing { .. } => {
+            return Some(
+                "make the project's folders with `tenantctl init`, or name another with \
+                 `--migrations-dir`"
+                    .into(),
+            );
+        }
+        FolderError::Files { problems, .. } => problems,
+        _ => return None,
+    };
+    problems.iter().find_map(|problem| match problem {
+        FileProblem::Duplicate(duplicate) => duplicate.files.last().map(|file| {
+            let file = shell_word(&file.display().to_string());
+            format!("give one the next free version: `tenantctl makemigrations --renumber {file}`")
+        }),
+        FileProblem::Misnamed { file, suggestion: Some(name) } => {
+            let to = file.with_file_name(name);
+            let (from, to) = (file.display().to_string(), to.display().to_string());
+            Some(format!("rename it: `mv {} {}`", shell_word(&from), shell_word(&to)))
+        }
+        FileProblem::Misnamed { .. } => {
+            Some("a migration is named like `V2__add_orders.sql`".into())
+        }
+        FileProblem::NotUtf8 { .. } => Some("save it as UTF-8".into()),
+        _ => None,
+    })
+}
+
+fn server_hint(error: &ServerError) -> Option<String> {
+    match error {
+        ServerError::NoServerPrograms { install: Some(line) } => {
+            Some(format!("install them: `{line}`"))
+        }
+        ServerError::NoServerPrograms { install: None } => Some(
+            "install PostgreSQL, or name the folder of its programs in `TENANTCTL_PG_BIN`".into(),
+        ),
+        ServerError::NotServerPrograms { .. } => {
+            Some("it must name a folder with `initdb`, `pg_ctl` and `postgres`".into())
+        }
+        ServerError::DataOfOtherVersion { data_major, .. } => Some(format!(
+            "install PostgreSQL {data_major}, or start anew without the data: `tenantctl dev destroy --yes`"
+        )),
+        ServerError::PasswordLost { .. } | ServerError::MadeElsewhere { .. } => {
+            Some("start anew without the data: `tenantctl dev destroy --yes`".into())
+        }
+        _ => None,
+    }
+}
+
+/// Returns what to do about a database that cannot be reached.
+pub(crate) fn connect_hint(error: &ConnectError) -> Option<String> {
+    let text = match error {
+        ConnectError::Refused { source, place } => match source.code.as_str() {
+            "28P01" | "28000" => "check the user and the password in the database's URL".into(),
+            "3D000" => format!("create it with `createdb {}`", shell_word(&place.database)),
+            "53300" => "wait for a free connection slot, or raise `max_connections`".into(),
+            _ => return None,
+        },
+        ConnectError::Unreachable { .. } | ConnectError::NoAnswer { .. } => {
+            "check that the server runs and that host and port are right".into()
+        }
+        ConnectError::Lost { .. } => "run the same command again: it does what is left".into(),
+        ConnectError::ReadOnly { .. } => "use the primary server's address".into(),
+    };
+    Some(text)
+}
+
+fn registry_hint(error: &RegistryError) -> Option<String> {
+    match error {
+        RegistryError::Connect(error) => connect_hint(error),
+        RegistryError::NotInitialised { .. } => Some(
+            "apply the shared migrations with `tenantctl migrate-schemas --shared`; `tenantctl \
+             init` writes them"
+                .into(),
+        ),
+        RegistryError::Sql(_) | RegistryError::Condition { .. } => None,
+    }
+}
+
+fn selection_hint(error: &SelectionError) -> Option<String> {
+    match error {
+        SelectionError::Registry(error) => registry_hint(error),
+        SelectionError::Unknown { similar: Some(name), .. } => Some(format!(
+            "did you mean {}? `tenantctl list-tenants` lists them",
+            shell_word(name.as_str())
+        )),
+        SelectionError::Unknown { .. } => Some("`tenantctl list-tenants` lists them".into()),
+        SelectionError::Shared { .. } => {
+            Some("use `--shared` where the shared schema is meant".into())
+        }
+    }
+}
+
+fn migrate_hint(error: &MigrateError) -> Option<String> {
+    match error {
+        MigrateError::Selection(error) => selection_hint(error),
+        MigrateError::Look(LookError::Connect(error)) => connect_hint(error),
+        MigrateError::Look(LookError::Sql(_)) => None,
+        MigrateError::Disagree { disagreements } => Some(disagreement_hint(disagreements)),
+        MigrateError::Forbidden(_) => {
+            Some("nothing was changed; mend the file and run it again".into())
+        }
+        MigrateError::NoSuchVersion { .. } => Some("`tenantctl status` shows the versions".into()),
+    }
+}
+
+fn disagreement_hint(disagreements: &[(String, Vec<crate::name::SchemaName>)]) -> String {
+    let has = |word: &str| disagreements.iter().any(|(what, _)| what.starts_with(word));
+    let advice = if has("out of order") {
+        "give the file a version above the newest: `tenantctl makemigrations --renumber FILE`"
+    } else if has("divergent") {
+        "restore the file as it was and write a new migration, or go on with `--allow-divergent`"
+    } else if has("missing") {
+        "deploy the release that has the file, or go on with `--allow-missing`"
+    } else {
+        "mend the history table"
+    };
+    format!("nothing was changed; {advice}")
+}

@@ -1,0 +1,69 @@
+//! The program: one file per command, the context they share, the reporter.
+
+mod commands;
+mod context;
+mod database;
+mod error;
+mod exit_code;
+mod globals;
+mod migration_report;
+mod report;
+mod selection;
+mod signals;
+mod text;
+
+use clap::Parser as _;
+
+use self::commands::Command;
+use self::context::Context;
+use self::error::CommandError;
+use self::exit_code::ExitCode;
+use self::globals::Globals;
+use self::signals::Signals;
+
+/// The manage.py of schema-per-tenant Postgres
+///
+/// One database, one schema per tenant, one shared schema that every tenant reads. Migrate them
+/// all, create and care for tenants and their domains, and run commands inside a tenant.
+#[derive(Debug, clap::Parser)]
+#[command(name = "tenantctl", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "Exit statuses: 0 done, 1 not done, 2 wrong command line or configuration, \
+    3 a check said no, 4 some schemas done and some not, 5 database out of reach, 6 busy, \
+    130 interrupted.")]
+struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Runs the program and returns its exit status.
+pub fn main() -> std::process::ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are answers; anything else is a usage error. A closed stdout is
+            // nobody's fault.
+            let _ = error.print();
+            let code = if error.use_stderr() { ExitCode::Usage } else { ExitCode::Done };
+            return code.into();
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let code = runtime.expect("the system has timers and sockets").block_on(run(cli));
+    code.into()
+}
+
+async fn run(cli: Cli) -> ExitCode {
+    let signals = Signals::default();
+    let mut context = Context::new(cli.globals, signals.clone());
+    let report = context.report;
+    let result = tokio::select! {
+        result = cli.command.run(&mut context) => result,
+        () = signals.listen(|text| report.always(text)) => Err(CommandError::Interrupted),
+    };
+    result.unwrap_or_else(|error| {
+        error.report(&report);
+        error.exit_code()
+    })
+}

@@ -1,0 +1,111 @@
+//! Which schemas, on the command line: the same everywhere that many can be meant.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use super::error::CommandError;
+use crate::tenant::Selection;
+
+/// Which schemas
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Which schemas")]
+pub(crate) struct SelectionArgs {
+    /// The shared schema
+    #[arg(long)]
+    shared: bool,
+
+    /// Every tenant's schema
+    #[arg(long)]
+    tenants: bool,
+
+    /// The shared schema, then every tenant's
+    #[arg(long)]
+    all: bool,
+
+    /// This tenant's schema; may be given more than once
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
+    schema: Vec<String>,
+
+    /// Tenants whose schema matches a pattern of `*` and `?`; may be given more than once
+    #[arg(long = "match", value_name = "GLOB", allow_hyphen_values = true)]
+    matching: Vec<String>,
+
+    /// But none that matches this; may be given more than once
+    #[arg(long, value_name = "GLOB", allow_hyphen_values = true)]
+    exclude: Vec<String>,
+
+    /// Tenants for which this SQL condition on the registry's columns holds, such as `on_trial`
+    #[arg(long = "where", value_name = "SQL", allow_hyphen_values = true)]
+    condition: Option<String>,
+
+    /// Tenants named in a file, one schema a line; `-` is stdin
+    #[arg(long, value_name = "FILE")]
+    schemas_from: Option<PathBuf>,
+}
+
+impl SelectionArgs {
+    /// Returns the selection, which must be one: nothing is ever meant by saying nothing.
+    pub(crate) fn required(&self) -> Result<Selection, CommandError> {
+        let selection = self.selection()?;
+        if !selection.shared && !selection.wants_tenants() && self.schemas_from.is_none() {
+            return Err(CommandError::NoSelection);
+        }
+        Ok(selection)
+    }
+
+    /// Returns the selection, or everything where none was made.
+    pub(crate) fn or_all(&self) -> Result<Selection, CommandError> {
+        match self.required() {
+            Err(CommandError::NoSelection) => {
+                let excluding = self.exclude.clone();
+                Ok(Selection { shared: true, tenants: true, excluding, ..Selection::default() })
+            }
+            other => other,
+        }
+    }
+
+    /// Returns the selection of tenants where none was made: all of them, and nothing shared.
+    pub(crate) fn or_tenants(&self) -> Result<Selection, CommandError> {
+        Ok(Selection { shared: false, ..self.or_all()? })
+    }
+
+    /// Returns the one schema that was named, if it is all that was selected.
+    pub(crate) fn single(&self) -> Option<&str> {
+        match self.schema.as_slice() {
+            [name] if !self.shared && !self.tenants && !self.all => Some(name),
+            _ => None,
+        }
+    }
+
+    fn selection(&self) -> Result<Selection, CommandError> {
+        let mut names = self.schema.clone();
+        if let Some(path) = &self.schemas_from {
+            names.extend(names_in(path)?);
+        }
+        Ok(Selection {
+            shared: self.shared || self.all,
+            tenants: self.tenants || self.all,
+            names,
+            matching: self.matching.clone(),
+            excluding: self.exclude.clone(),
+            condition: self.condition.clone(),
+        })
+    }
+}
+
+fn names_in(path: &Path) -> Result<Vec<String>, CommandError> {
+    let text = read_text(path)?;
+    Ok(text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect())
+}
+
+/// Returns what a file says, or stdin for `-`.
+pub(crate) fn read_text(path: &Path) -> Result<String, CommandError> {
+    let read = || {
+        if path != Path::new("-") {
+            return std::fs::read_to_string(path);
+        }
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).map(|_| text)
+    };
+    read().map_err(|source| CommandError::File { path: path.to_owned(), source })
+}
