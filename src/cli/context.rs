@@ -26,14 +26,22 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(globals: Globals, signals: Signals) -> Self {
         let report = globals.report();
-        Self { globals, report, signals, project: None }
+        Self {
+            globals,
+            report,
+            signals,
+            project: None,
+        }
     }
 
     /// Returns the project that the working directory belongs to.
     pub(crate) fn project(&mut self) -> Result<&Project, CommandError> {
         if self.project.is_none() {
             // From the empty path, so that the project's own paths stay short in messages.
-            self.project = Some(Project::find(Path::new(""), self.globals.config.as_deref())?);
+            self.project = Some(Project::find(
+                Path::new(""),
+                self.globals.config.as_deref(),
+            )?);
         }
         Ok(self.project.as_ref().expect("found above"))
     }
@@ -46,7 +54,11 @@ impl Context {
     /// Returns the folder that holds the project.
     pub(crate) fn root(&mut self) -> Result<PathBuf, CommandError> {
         let root = self.project()?.root.clone();
-        Ok(if root.as_os_str().is_empty() { PathBuf::from(".") } else { root })
+        Ok(if root.as_os_str().is_empty() {
+            PathBuf::from(".")
+        } else {
+            root
+        })
     }
 
     /// Returns the database, without connecting to it.
@@ -98,7 +110,9 @@ impl Context {
     ) -> Result<MigrationSet, CommandError> {
         let set = self.migrations_or_none(kind, dir)?;
         if set.folder().is_empty() {
-            return Err(CommandError::EmptyFolder { path: set.folder().path().to_owned() });
+            return Err(CommandError::EmptyFolder {
+                path: set.folder().path().to_owned(),
+            });
         }
         Ok(set)
     }
@@ -119,6 +133,10 @@ impl Context {
             FolderKind::Tenant => Folder::Tenant,
         };
         let shared_schema = project.config.registry.shared_schema.to_string();
-        Ok(MigrationSet::new(MigrationFolder::read(&path)?, folder, &shared_schema))
+        Ok(MigrationSet::new(
+            MigrationFolder::read(&path)?,
+            folder,
+            &shared_schema,
+        ))
     }
 }

@@ -48,7 +48,10 @@ fn from_dot_env(root: &Path) -> Result<Option<String>, CommandError> {
     if !path.is_file() {
         return Ok(None);
     }
-    let unreadable = |source| CommandError::DotEnv { path: path.clone(), source };
+    let unreadable = |source| CommandError::DotEnv {
+        path: path.clone(),
+        source,
+    };
     for pair in dotenvy::from_path_iter(&path).map_err(unreadable)? {
         let (name, value) = pair.map_err(unreadable)?;
         if name == "DATABASE_URL" && !value.is_empty() {

@@ -50,9 +50,15 @@ pub(crate) enum CommandError {
     #[error("the server refused a statement")]
     Sql(#[source] SqlError),
     #[error("`{}` could not be read", path.display())]
-    DotEnv { path: PathBuf, source: dotenvy::Error },
+    DotEnv {
+        path: PathBuf,
+        source: dotenvy::Error,
+    },
     #[error("`{}` could not be read", path.display())]
-    File { path: PathBuf, source: std::io::Error },
+    File {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("no database was given")]
     NoDatabase,
     #[error("no database was given, and the project's private server is not running")]
@@ -66,7 +72,10 @@ pub(crate) enum CommandError {
     Usage { message: String, hint: String },
     /// It was not done, and the command knows best what to say.
     #[error("{message}")]
-    NotDone { message: String, hint: Option<String> },
+    NotDone {
+        message: String,
+        hint: Option<String>,
+    },
     #[error("interrupted")]
     Interrupted,
 }
@@ -84,7 +93,9 @@ impl CommandError {
     /// Returns the exit status.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Config(_) | Self::Url(_) | Self::DotEnv { .. } | Self::File { .. } => ExitCode::Usage,
+            Self::Config(_) | Self::Url(_) | Self::DotEnv { .. } | Self::File { .. } => {
+                ExitCode::Usage
+            }
             Self::SchemaName(_) | Self::Hostname(_) | Self::Usage { .. } => ExitCode::Usage,
             Self::NoSelection | Self::EmptyFolder { .. } | Self::Folder(_) => ExitCode::Usage,
             Self::Scaffold(error) => scaffold_exit_code(error),
@@ -165,7 +176,10 @@ impl CommandError {
         }
         let mut source = self.source();
         while let Some(cause) = source {
-            report.always(format!("  caused by: {}", printable_lines(&cause.to_string())));
+            report.always(format!(
+                "  caused by: {}",
+                printable_lines(&cause.to_string())
+            ));
             if let Some(error) = cause.downcast_ref::<SqlError>() {
                 report.always_lines(&sql_details(error));
             }
@@ -187,7 +201,11 @@ impl CommandError {
 
 /// Returns a finding in a file with its place and what to write instead.
 pub(crate) fn file_finding(finding: &FileFinding) -> String {
-    let FileFinding { site, message, advice } = finding;
+    let FileFinding {
+        site,
+        message,
+        advice,
+    } = finding;
     let excerpt = indent(&site.excerpt);
     format!("  {message}\n{excerpt}\n    instead: {advice}")
 }
@@ -211,12 +229,18 @@ pub(crate) fn sql_details(error: &SqlError) -> Vec<String> {
 
 /// Returns a text of several lines, each escaped, the later ones indented.
 pub(crate) fn printable_lines(text: &str) -> String {
-    text.lines().map(printable).collect::<Vec<_>>().join("\n    ")
+    text.lines()
+        .map(printable)
+        .collect::<Vec<_>>()
+        .join("\n    ")
 }
 
 /// Returns a text with every line indented as far as what belongs to a message.
 pub(crate) fn indent(text: &str) -> String {
-    text.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
+    text.lines()
+        .map(|line| format!("    {line}"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn sql_exit_code(error: &SqlError) -> ExitCode {
@@ -283,10 +307,17 @@ fn folder_hint(error: &FolderError) -> Option<String> {
             let file = shell_word(&file.display().to_string());
             format!("give one the next free version: `tenantctl makemigrations --renumber {file}`")
         }),
-        FileProblem::Misnamed { file, suggestion: Some(name) } => {
+        FileProblem::Misnamed {
+            file,
+            suggestion: Some(name),
+        } => {
             let to = file.with_file_name(name);
             let (from, to) = (file.display().to_string(), to.display().to_string());
-            Some(format!("rename it: `mv {} {}`", shell_word(&from), shell_word(&to)))
+            Some(format!(
+                "rename it: `mv {} {}`",
+                shell_word(&from),
+                shell_word(&to)
+            ))
         }
         FileProblem::Misnamed { .. } => {
             Some("a migration is named like `V2__add_orders.sql`".into())
@@ -298,9 +329,9 @@ fn folder_hint(error: &FolderError) -> Option<String> {
 
 fn server_hint(error: &ServerError) -> Option<String> {
     match error {
-        ServerError::NoServerPrograms { install: Some(line) } => {
-            Some(format!("install them: `{line}`"))
-        }
+        ServerError::NoServerPrograms {
+            install: Some(line),
+        } => Some(format!("install them: `{line}`")),
         ServerError::NoServerPrograms { install: None } => Some(
             "install PostgreSQL, or name the folder of its programs in `TENANTCTL_PG_BIN`".into(),
         ),
@@ -350,7 +381,10 @@ fn registry_hint(error: &RegistryError) -> Option<String> {
 fn selection_hint(error: &SelectionError) -> Option<String> {
     match error {
         SelectionError::Registry(error) => registry_hint(error),
-        SelectionError::Unknown { similar: Some(name), .. } => Some(format!(
+        SelectionError::Unknown {
+            similar: Some(name),
+            ..
+        } => Some(format!(
             "did you mean {}? `tenantctl list-tenants` lists them",
             shell_word(name.as_str())
         )),

@@ -12,7 +12,13 @@ pub(crate) struct Globals {
     ///
     /// Without it: `DATABASE_URL` from the environment, then from `.env`; then libpq's `PGHOST`,
     /// `PGDATABASE` and the like; then the project's private server, if one was started.
-    #[arg(long, global = true, value_name = "URL", hide_env_values = true, help_heading = "Everywhere")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        hide_env_values = true,
+        help_heading = "Everywhere"
+    )]
     pub(crate) database_url: Option<String>,
 
     /// The configuration, instead of `tenantctl.toml` here or above
@@ -24,11 +30,24 @@ pub(crate) struct Globals {
     pub(crate) connect_timeout: Duration,
 
     /// How answers are written
-    #[arg(long, global = true, value_enum, default_value = "text", help_heading = "Everywhere")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value = "text",
+        help_heading = "Everywhere"
+    )]
     pub(crate) format: Format,
 
     /// Whether to use colour
-    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN", help_heading = "Everywhere")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value = "auto",
+        value_name = "WHEN",
+        help_heading = "Everywhere"
+    )]
     color: Color,
 
     /// Say nothing on the way; answers, warnings and errors are written all the same
@@ -62,6 +81,10 @@ impl Globals {
             Color::Always => anstream::ColorChoice::Always.write_global(),
             Color::Never => anstream::ColorChoice::Never.write_global(),
         }
-        Report { format: self.format, quiet: self.quiet, verbose: self.verbose }
+        Report {
+            format: self.format,
+            quiet: self.quiet,
+            verbose: self.verbose,
+        }
     }
 }

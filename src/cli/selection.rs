@@ -58,7 +58,12 @@ impl SelectionArgs {
         match self.required() {
             Err(CommandError::NoSelection) => {
                 let excluding = self.exclude.clone();
-                Ok(Selection { shared: true, tenants: true, excluding, ..Selection::default() })
+                Ok(Selection {
+                    shared: true,
+                    tenants: true,
+                    excluding,
+                    ..Selection::default()
+                })
             }
             other => other,
         }
@@ -66,7 +71,10 @@ impl SelectionArgs {
 
     /// Returns the selection of tenants where none was made: all of them, and nothing shared.
     pub(crate) fn or_tenants(&self) -> Result<Selection, CommandError> {
-        Ok(Selection { shared: false, ..self.or_all()? })
+        Ok(Selection {
+            shared: false,
+            ..self.or_all()?
+        })
     }
 
     /// Returns the one schema that was named, if it is all that was selected.
@@ -95,7 +103,11 @@ impl SelectionArgs {
 
 fn names_in(path: &Path) -> Result<Vec<String>, CommandError> {
     let text = read_text(path)?;
-    Ok(text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect())
+    Ok(text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .map(str::to_owned)
+        .collect())
 }
 
 /// Returns what a file says, or stdin for `-`.
@@ -107,5 +119,8 @@ pub(crate) fn read_text(path: &Path) -> Result<String, CommandError> {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).map(|_| text)
     };
-    read().map_err(|source| CommandError::File { path: path.to_owned(), source })
+    read().map_err(|source| CommandError::File {
+        path: path.to_owned(),
+        source,
+    })
 }

@@ -25,7 +25,11 @@ impl Signals {
 
     /// Takes signals until one of them is to end the program at once.
     pub(crate) async fn listen(&self, say: impl Fn(&str)) {
-        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+        let kinds = [
+            SignalKind::interrupt(),
+            SignalKind::terminate(),
+            SignalKind::hangup(),
+        ];
         let mut signals: Vec<Signal> = kinds.into_iter().filter_map(|it| signal(it).ok()).collect();
         loop {
             any(&mut signals).await;

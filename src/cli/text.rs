@@ -28,7 +28,13 @@ pub(crate) fn grouped(number: usize) -> String {
 /// Returns a text with control characters escaped, so that what people store cannot steer the
 /// terminal.
 pub(crate) fn printable(text: &str) -> String {
-    let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
+    let escape = |c: char| {
+        if c.is_control() {
+            c.escape_default().to_string()
+        } else {
+            c.into()
+        }
+    };
     text.chars().map(escape).collect()
 }
 
@@ -48,7 +54,10 @@ pub(crate) fn few<T: std::fmt::Display>(
     most: usize,
 ) -> String {
     let rest = names.len().saturating_sub(most);
-    let shown: Vec<String> = names.take(most).map(|name| printable(&name.to_string())).collect();
+    let shown: Vec<String> = names
+        .take(most)
+        .map(|name| printable(&name.to_string()))
+        .collect();
     match rest {
         0 => shown.join(", "),
         rest => format!("{} and {} more", shown.join(", "), grouped(rest)),

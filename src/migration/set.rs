@@ -135,6 +135,17 @@ impl MigrationSet {
         }
     }
 
+    /// Returns the version a finding is about, and its name: `divergent`, `missing` and so on.
+    pub fn version_and_word(&self, finding: &plan::Finding) -> (i64, &'static str) {
+        match finding {
+            plan::Finding::Divergent { file } => (self.file(*file).version, "divergent"),
+            plan::Finding::Missing { version, .. } => (*version, "missing"),
+            plan::Finding::OutOfOrder { file, .. } => (self.file(*file).version, "out of order"),
+            plan::Finding::TooWide { file } => (self.file(*file).version, "too wide"),
+            plan::Finding::Broken { version, .. } => (*version, "broken"),
+        }
+    }
+
     fn path(&self, file: usize) -> String {
         self.file(file).path.display().to_string()
     }

@@ -107,6 +107,14 @@ impl From<Incomplete> for MigrateError {
     }
 }
 
+impl Prepared {
+    /// Returns how many schemas were looked at.
+    pub fn total(&self) -> usize {
+        let surveys = [&self.shared, &self.tenants].into_iter().flatten();
+        surveys.map(|survey| survey.fleet.schemas.len()).sum()
+    }
+}
+
 impl<'a> Migrate<'a> {
     /// Looks at every schema that is meant, and changes nothing.
     ///
@@ -121,6 +129,14 @@ impl<'a> Migrate<'a> {
         Ok(prepared)
     }
 
+    /// Looks at every schema that is meant, for recording files without running them: what they
+    /// say does not matter then.
+    pub async fn prepare_baseline(&self) -> Result<Prepared, MigrateError> {
+        let prepared = self.look().await?;
+        self.refuse_disagreements(&prepared)?;
+        Ok(prepared)
+    }
+
     /// Looks at every schema that is meant; what stands in the way is not an error here.
     pub async fn look(&self) -> Result<Prepared, MigrateError> {
         self.check_target()?;
@@ -130,16 +146,27 @@ impl<'a> Migrate<'a> {
             Some(set) => Some(self.survey(set, &[self.shared_schema()]).await?),
             None => None,
         };
-        let tenants = self.look_at_tenants(&mut connection, shared.as_ref()).await?;
+        let tenants = self
+            .look_at_tenants(&mut connection, shared.as_ref())
+            .await?;
         connection.close().await;
-        Ok(Prepared { shared, tenants, server_version, warnings: Vec::new() })
+        Ok(Prepared {
+            shared,
+            tenants,
+            server_version,
+            warnings: Vec::new(),
+        })
     }
 
     fn shared_schema(&self) -> SchemaName {
         self.registry.names().shared_schema.clone()
     }
 
-    async fn survey(&self, set: &MigrationSet, schemas: &[SchemaName]) -> Result<Survey, LookError> {
+    async fn survey(
+        &self,
+        set: &MigrationSet,
+        schemas: &[SchemaName],
+    ) -> Result<Survey, LookError> {
         Survey::take(self.database, set, schemas, self.plan).await
     }
 
@@ -148,7 +175,9 @@ impl<'a> Migrate<'a> {
         connection: &mut Connection,
         shared: Option<&Survey>,
     ) -> Result<Option<Survey>, MigrateError> {
-        let Some(set) = self.tenants else { return Ok(None) };
+        let Some(set) = self.tenants else {
+            return Ok(None);
+        };
         let schemas = match self.selection.resolve(connection, self.registry).await {
             // The registry is about to be made by the shared migrations, with no tenant in it.
             Err(SelectionError::Registry(RegistryError::NotInitialised { .. }))
@@ -162,7 +191,9 @@ impl<'a> Migrate<'a> {
     }
 
     fn check_target(&self) -> Result<(), MigrateError> {
-        let Some(version) = self.plan.to else { return Ok(()) };
+        let Some(version) = self.plan.to else {
+            return Ok(());
+        };
         for set in [self.shared, self.tenants].into_iter().flatten() {
             if set.folder().get(version).is_none() {
                 let folder = set.folder().path().display().to_string();
@@ -172,9 +203,13 @@ impl<'a> Migrate<'a> {
         Ok(())
     }
 
-    fn parts<'b>(&self, prepared: &'b Prepared) -> Vec<(&'a MigrationSet, &'b Survey)> {
+    /// Returns each selected folder with what was found in its schemas.
+    pub fn parts<'b>(&self, prepared: &'b Prepared) -> Vec<(&'a MigrationSet, &'b Survey)> {
         let shared = self.shared.zip(prepared.shared.as_ref());
-        shared.into_iter().chain(self.tenants.zip(prepared.tenants.as_ref())).collect()
+        shared
+            .into_iter()
+            .chain(self.tenants.zip(prepared.tenants.as_ref()))
+            .collect()
     }
 
     fn refuse_disagreements(&self, prepared: &Prepared) -> Result<(), MigrateError> {
@@ -198,7 +233,11 @@ impl<'a> Migrate<'a> {
                 for finding in set.findings(file) {
                     let site = set.site_at(file, finding.line, Some(finding.column));
                     let (message, advice) = (finding.message(), finding.advice());
-                    let it = FileFinding { site, message, advice };
+                    let it = FileFinding {
+                        site,
+                        message,
+                        advice,
+                    };
                     match finding.severity() {
                         Severity::Refused => refused.push(it),
                         Severity::Warned => warned.push(it),
@@ -244,11 +283,14 @@ impl<'a> Migrate<'a> {
             migrated.shared = Some(outcome);
             if !is_complete {
                 let tenants = prepared.tenants.unwrap_or_default().fleet.schemas;
-                migrated.tenants.not_attempted = tenants.into_iter().map(|(name, _)| name).collect();
+                migrated.tenants.not_attempted =
+                    tenants.into_iter().map(|(name, _)| name).collect();
                 return Ok(migrated);
             }
         }
-        let Some(set) = self.tenants else { return Ok(migrated) };
+        let Some(set) = self.tenants else {
+            return Ok(migrated);
+        };
         let survey = match prepared.tenants {
             Some(survey) => survey,
             None => self.look_at_new_registry(set).await?,
@@ -276,7 +318,10 @@ impl<'a> Migrate<'a> {
         let answer = connection.ask("select pg_is_in_recovery()").await?;
         connection.close().await;
         match answer.rows.first().is_some_and(|row| row.flag(0)) {
-            true => Err(ConnectError::ReadOnly { place: self.database.place() }.into()),
+            true => Err(ConnectError::ReadOnly {
+                place: self.database.place(),
+            }
+            .into()),
             false => Ok(()),
         }
     }

@@ -1,7 +1,9 @@
 //! The registry: the user's own tables of tenants and domains, in the shared schema.
 
 use crate::name::SchemaName;
-use crate::pg::{ConnectError, Connection, Incomplete, Row, SqlError, identifier, literal, qualified};
+use crate::pg::{
+    ConnectError, Connection, Incomplete, Row, SqlError, identifier, literal, qualified,
+};
 
 /// What the registry's tables and columns are called; django-tenants' serve as they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,7 +120,10 @@ impl Registry {
             literal(self.names.shared_schema.as_str()),
         );
         let rows = self.ask(connection, &question).await?;
-        Ok(rows.iter().map(|row| SchemaName::registered(row.text(0))).collect())
+        Ok(rows
+            .iter()
+            .map(|row| SchemaName::registered(row.text(0)))
+            .collect())
     }
 
     /// Asks a question about the registry; where its tables are missing, says so.
@@ -153,7 +158,11 @@ impl Registry {
         for table in [&self.names.tenants, &self.names.domains] {
             let qualified = qualified(&self.names.shared_schema, table);
             let question = format!("select to_regclass({}) is null", literal(&qualified));
-            if connection.ask(&question).await.is_ok_and(|it| it.rows[0].flag(0)) {
+            if connection
+                .ask(&question)
+                .await
+                .is_ok_and(|it| it.rows[0].flag(0))
+            {
                 return Some(RegistryError::NotInitialised {
                     table: table.clone(),
                     schema: self.names.shared_schema.clone(),

@@ -46,7 +46,10 @@ pub enum SelectionError {
 }
 
 fn quoted(names: &[String]) -> String {
-    let names: Vec<String> = names.iter().map(|name| format!("`{}`", name.escape_debug())).collect();
+    let names: Vec<String> = names
+        .iter()
+        .map(|name| format!("`{}`", name.escape_debug()))
+        .collect();
     names.join(", ")
 }
 
@@ -74,7 +77,9 @@ impl Selection {
         }
         let shared = registry.names().shared_schema.as_str();
         if self.names.iter().any(|name| name == shared) {
-            return Err(SelectionError::Shared { name: shared.to_owned() });
+            return Err(SelectionError::Shared {
+                name: shared.to_owned(),
+            });
         }
         let condition = self.condition.as_deref();
         let mut schemas = registry.schemas(connection, condition).await?;
@@ -85,7 +90,8 @@ impl Selection {
 
     fn means(&self, schema: &SchemaName) -> bool {
         let name = schema.as_str();
-        let matches = |patterns: &[String]| patterns.iter().any(|it| WildMatch::new(it).matches(name));
+        let matches =
+            |patterns: &[String]| patterns.iter().any(|it| WildMatch::new(it).matches(name));
         let only_condition = self.names.is_empty() && self.matching.is_empty();
         let is_meant = self.tenants
             || only_condition
@@ -114,7 +120,9 @@ impl Selection {
         if names.is_empty() {
             return Ok(());
         }
-        let similar = known.iter().find(|it| it.to_lowercase() == names[0].trim().to_lowercase());
+        let similar = known
+            .iter()
+            .find(|it| it.to_lowercase() == names[0].trim().to_lowercase());
         let similar = similar.map(|it| SchemaName::registered(it));
         Err(SelectionError::Unknown { names, similar })
     }

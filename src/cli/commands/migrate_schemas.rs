@@ -1,0 +1,174 @@
+//! `migrate-schemas`: apply what is pending.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::cli::context::Context;
+use crate::cli::error::{CommandError, CommandResult, file_finding};
+use crate::cli::execution::ExecutionArgs;
+use crate::cli::exit_code::ExitCode;
+use crate::cli::migration_report::{self, MigrationReport};
+use crate::cli::selection::SelectionArgs;
+use crate::cli::text::{count, few};
+use crate::cli::{plan_report, status_report};
+use crate::migration::scaffold::FolderKind;
+use crate::migration::{Mode, PlanOptions, ScriptOptions};
+use crate::tenant::{Migrate, Prepared};
+
+/// Apply pending migrations
+///
+/// The shared schema comes first and must succeed. Each schema is migrated in one transaction
+/// under its own lock: it is at its old version or at its new one, whatever happens. One schema's
+/// failure does not stop the others; the exit status is then 4. Running it again does only what is
+/// left.
+#[derive(Debug, clap::Args)]
+pub(crate) struct MigrateSchemasArgs {
+    #[command(flatten)]
+    selection: SelectionArgs,
+
+    /// Stop at this version
+    #[arg(long, value_name = "VERSION")]
+    to: Option<i64>,
+
+    /// A folder that holds `shared/` and `tenant/`, instead of the project's
+    #[arg(long, value_name = "DIR")]
+    migrations_dir: Option<PathBuf>,
+
+    /// Print what would be done, with the exact SQL, and change nothing
+    #[arg(long, conflicts_with_all = ["check", "rehearse"])]
+    dry_run: bool,
+
+    /// Fail with status 3 if anything is pending, divergent or missing, and change nothing
+    #[arg(long, conflicts_with = "rehearse")]
+    check: bool,
+
+    /// Do everything and roll it back, to know beforehand what would fail
+    #[arg(long)]
+    rehearse: bool,
+
+    /// Go on although an applied file has changed since
+    #[arg(long)]
+    allow_divergent: bool,
+
+    /// Go on although an applied file is gone, or a file is older than the newest applied; such a
+    /// file is passed over
+    #[arg(long)]
+    allow_missing: bool,
+
+    #[command(flatten)]
+    execution: ExecutionArgs,
+}
+
+pub(crate) async fn run(context: &mut Context, args: &MigrateSchemasArgs) -> CommandResult {
+    let selection = args.selection.required()?;
+    let dir = args.migrations_dir.as_deref();
+    let shared = selection
+        .shared
+        .then(|| context.migrations(FolderKind::Shared, dir))
+        .transpose()?;
+    let tenants = selection
+        .wants_tenants()
+        .then(|| context.migrations(FolderKind::Tenant, dir))
+        .transpose()?;
+    if args.to.is_some() && shared.is_some() && tenants.is_some() {
+        return Err(CommandError::Usage {
+            message: "`--to` names a version of one folder, and two are selected".into(),
+            hint: "say `--shared --to VERSION`, then `--tenants --to VERSION`".into(),
+        });
+    }
+    let (database, registry) = (context.database().await?, context.registry()?);
+    let migrate = Migrate {
+        database: &database,
+        registry: &registry,
+        selection: &selection,
+        shared: shared.as_ref(),
+        tenants: tenants.as_ref(),
+        plan: PlanOptions {
+            to: args.to,
+            allow_divergent: args.allow_divergent,
+            allow_missing: args.allow_missing,
+        },
+    };
+    if args.check {
+        return check(context, &migrate).await;
+    }
+    let prepared = migrate.prepare().await?;
+    for finding in &prepared.warnings {
+        context.report.warn(file_finding(finding).trim_start());
+    }
+    if args.dry_run {
+        return dry_run(context, args, &migrate, &prepared);
+    }
+    apply(context, args, &migrate, prepared).await
+}
+
+async fn apply(
+    context: &mut Context,
+    args: &MigrateSchemasArgs,
+    migrate: &Migrate<'_>,
+    prepared: Prepared,
+) -> CommandResult {
+    let mode = if args.rehearse {
+        Mode::Rehearse
+    } else {
+        Mode::Apply
+    };
+    let options = args.execution.options(context, mode, prepared.total())?;
+    let report = MigrationReport::new(context.report, mode);
+    let migrated = migrate
+        .run(prepared, &options, &report, context.signals.heed())
+        .await;
+    report.finish();
+    Ok(migration_report::answer(&context.report, mode, migrated?))
+}
+
+fn dry_run(
+    context: &mut Context,
+    args: &MigrateSchemasArgs,
+    migrate: &Migrate<'_>,
+    prepared: &Prepared,
+) -> CommandResult {
+    let options = args
+        .execution
+        .options(context, Mode::Apply, prepared.total())?;
+    let options = ScriptOptions {
+        lock_timeout: options.lock_timeout,
+        statement_timeout: options.statement_timeout,
+        path: options.path,
+        rehearse: false,
+        application_name: "tenantctl".into(),
+        server_version: prepared.server_version,
+    };
+    plan_report::answer(&context.report, migrate, prepared, &options);
+    Ok(ExitCode::Done)
+}
+
+async fn check(context: &mut Context, migrate: &Migrate<'_>) -> CommandResult {
+    let prepared = migrate.look().await?;
+    let report = &context.report;
+    let mut is_clean = true;
+    for (set, survey) in migrate.parts(&prepared) {
+        is_clean &= survey.is_clean();
+        for (what, schemas) in status_report::not_clean(set, survey) {
+            report.answer(format!("{what}: {}", few(schemas.iter(), 20)));
+            let names: Vec<&str> = schemas.iter().map(|it| it.as_str()).collect();
+            report.object("not_clean", json!({ "what": what, "schemas": names }));
+        }
+    }
+    // Without a registry there is nothing to ask of the tenants, but the shared schema is behind.
+    let schemas: usize = migrate
+        .parts(&prepared)
+        .iter()
+        .map(|(_, it)| it.fleet.schemas.len())
+        .sum();
+    if is_clean {
+        report.answer(format!("{} up to date", count(schemas, "schema")));
+    }
+    report.object("check", json!({ "clean": is_clean, "schemas": schemas }));
+    Ok(if is_clean {
+        ExitCode::Done
+    } else {
+        ExitCode::CheckFailed
+    })
+}

@@ -1,0 +1,117 @@
+//! `status`: the fleet at a glance.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::cli::context::Context;
+use crate::cli::error::{CommandError, CommandResult};
+use crate::cli::exit_code::ExitCode;
+use crate::cli::report::Report;
+use crate::cli::selection::SelectionArgs;
+use crate::cli::status_report;
+use crate::cli::text::few;
+use crate::migration::scaffold::FolderKind;
+use crate::migration::sql::Folder;
+use crate::migration::{MigrationSet, PlanOptions, Survey};
+use crate::tenant::{Migrate, Prepared};
+
+/// Show what each schema has and lacks
+///
+/// Grouped by state and version. With `--schema NAME`, that schema's migrations one by one, with
+/// the times at which they were applied. Without a selection, everything. Nothing is changed.
+#[derive(Debug, clap::Args)]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    selection: SelectionArgs,
+
+    /// A folder that holds `shared/` and `tenant/`, instead of the project's
+    #[arg(long, value_name = "DIR")]
+    migrations_dir: Option<PathBuf>,
+
+    /// Fail with status 3 if anything is pending, divergent or missing
+    #[arg(long)]
+    check: bool,
+}
+
+pub(crate) async fn run(context: &mut Context, args: &StatusArgs) -> CommandResult {
+    let selection = args.selection.or_all()?;
+    let dir = args.migrations_dir.as_deref();
+    let shared = selection
+        .shared
+        .then(|| context.migrations_or_none(FolderKind::Shared, dir))
+        .transpose()?;
+    let tenants = selection
+        .wants_tenants()
+        .then(|| context.migrations_or_none(FolderKind::Tenant, dir))
+        .transpose()?;
+    let (database, registry) = (context.database().await?, context.registry()?);
+    let migrate = Migrate {
+        database: &database,
+        registry: &registry,
+        selection: &selection,
+        shared: shared.as_ref(),
+        tenants: tenants.as_ref(),
+        plan: PlanOptions::default(),
+    };
+    let prepared = migrate.look().await?;
+    let is_single = args.selection.single().is_some();
+    for (set, survey) in migrate.parts(&prepared) {
+        show(&context.report, set, survey, is_single);
+    }
+    refuse_without_registry(&migrate, &prepared).await?;
+    Ok(conclude(&context.report, &migrate, &prepared, args.check))
+}
+
+fn show(report: &Report, set: &MigrationSet, survey: &Survey, is_single: bool) {
+    status_report::objects(report, survey);
+    if is_single {
+        let rows = status_report::migrations(set, survey);
+        report.list("migration", &status_report::MIGRATION_HEADER, &rows);
+    } else if report.verbose && !report.is_json() {
+        let header = ["schema", "state", "version", "pending"];
+        report.list("schema", &header, &status_report::rows(survey));
+    } else if set.kind() == Folder::Shared {
+        report.answer(status_report::shared_line(survey));
+    } else {
+        report.answer(status_report::line(survey));
+    }
+}
+
+/// Without a registry the tenants are not known, which is not the same as that there are none.
+async fn refuse_without_registry(
+    migrate: &Migrate<'_>,
+    prepared: &Prepared,
+) -> Result<(), CommandError> {
+    if prepared.tenants.is_some() || migrate.tenants.is_none() {
+        return Ok(());
+    }
+    let mut connection = migrate.database.connect("tenantctl").await?;
+    migrate.registry.schemas(&mut connection, None).await?;
+    Ok(())
+}
+
+fn conclude(report: &Report, migrate: &Migrate<'_>, prepared: &Prepared, check: bool) -> ExitCode {
+    let mut is_clean = true;
+    let mut needs_migrating = false;
+    for (set, survey) in migrate.parts(prepared) {
+        is_clean &= survey.is_clean();
+        needs_migrating |= survey.plans.iter().any(|plan| !plan.refused) && !survey.is_clean();
+        for disagreement in survey.disagreements() {
+            let (what, schemas) = (set.describe(&disagreement.finding), disagreement.schemas);
+            report.answer(format!("  {what}\n    in {}", few(schemas.iter(), 5)));
+        }
+    }
+    report.object(
+        "summary",
+        json!({ "clean": is_clean, "schemas": prepared.total() }),
+    );
+    if needs_migrating {
+        report.hint("`tenantctl migrate-schemas --all` applies what is pending");
+    }
+    if check && !is_clean {
+        ExitCode::CheckFailed
+    } else {
+        ExitCode::Done
+    }
+}

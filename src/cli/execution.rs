@@ -1,0 +1,141 @@
+//! How work on many schemas is carried out, on the command line.
+
+use std::num::NonZeroUsize;
+
+use super::context::Context;
+use super::error::CommandError;
+use crate::migration::{ExecuteOptions, Mode};
+use crate::project::Timeout;
+
+/// How
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "How")]
+pub(crate) struct ExecutionArgs {
+    /// How many schemas to work on at once [default: 4]
+    #[arg(long, short, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+
+    /// The longest a statement waits for a lock, and so the longest it makes others wait; most
+    /// attempts wait 200 ms [default: 2s]
+    ///
+    /// Autovacuum yields only to who has waited `deadlock_timeout` (1 s by default): with less
+    /// than that, a table that is being vacuumed stays busy. `off` waits for ever.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    lock_timeout: Option<Timeout>,
+
+    /// The longest a statement runs [default: off]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    statement_timeout: Option<Timeout>,
+
+    /// How often a busy schema is tried again once nothing else is left to do
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    retries: u32,
+
+    /// Start no further schema after so many have failed, a number or a share such as `2%`
+    #[arg(long, value_name = "N|P%", default_value = "100")]
+    max_failures: Budget,
+
+    /// Start no further schema after one has failed
+    #[arg(long)]
+    fail_fast: bool,
+
+    /// Send each statement in a message of its own, in the same transaction
+    #[arg(long)]
+    one_by_one: bool,
+}
+
+/// How many may fail.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Budget {
+    Number(usize),
+    Percent(f64),
+}
+
+impl std::str::FromStr for Budget {
+    type Err = String;
+
+    fn from_str(given: &str) -> Result<Self, Self::Err> {
+        let wrong = || format!("`{given}` is neither a number above 0 nor a share such as `2%`");
+        let budget = match given.strip_suffix('%') {
+            Some(percent) => Self::Percent(percent.parse().map_err(|_| wrong())?),
+            None => Self::Number(given.parse().map_err(|_| wrong())?),
+        };
+        match budget {
+            Self::Number(0) => Err(wrong()),
+            Self::Percent(percent) if !(percent > 0.0 && percent <= 100.0) => Err(wrong()),
+            budget => Ok(budget),
+        }
+    }
+}
+
+impl Budget {
+    /// Returns the number of failures of `total` schemas after which to stop; at least 1.
+    fn of(self, total: usize) -> usize {
+        match self {
+            Self::Number(number) => number,
+            Self::Percent(percent) => ((total as f64 * percent / 100.0).floor() as usize).max(1),
+        }
+    }
+}
+
+impl ExecutionArgs {
+    /// Returns the options, from the flags, then the configuration, then the defaults, for a run
+    /// over `total` schemas.
+    pub(crate) fn options(
+        &self,
+        context: &mut Context,
+        mode: Mode,
+        total: usize,
+    ) -> Result<ExecuteOptions, CommandError> {
+        let path = context.path()?;
+        let config = &context.project()?.config.migrate;
+        let default = ExecuteOptions::default();
+        let limit = |flag: Option<Timeout>, config: Option<Timeout>, default| match flag.or(config)
+        {
+            Some(Timeout::Off) => None,
+            Some(Timeout::After(duration)) => Some(duration),
+            None => default,
+        };
+        let max_failures = if self.fail_fast {
+            1
+        } else {
+            self.max_failures.of(total)
+        };
+        Ok(ExecuteOptions {
+            mode,
+            jobs: self
+                .jobs
+                .or(config.jobs)
+                .map_or(default.jobs, NonZeroUsize::get),
+            lock_timeout: limit(self.lock_timeout, config.lock_timeout, default.lock_timeout),
+            statement_timeout: limit(
+                self.statement_timeout,
+                config.statement_timeout,
+                default.statement_timeout,
+            ),
+            retries: self.retries,
+            max_failures: Some(max_failures),
+            one_by_one: self.one_by_one,
+            path,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_budget_is_a_number_or_a_share() {
+        assert_eq!("3".parse(), Ok(Budget::Number(3)));
+        assert_eq!("2%".parse::<Budget>().unwrap().of(200), 4);
+        assert_eq!("2%".parse::<Budget>().unwrap().of(10), 1);
+    }
+
+    #[test]
+    fn a_budget_of_nothing_is_refused() {
+        for given in ["0", "0%", "-1", "101%", "x", "", "%"] {
+            assert!(given.parse::<Budget>().is_err(), "{given}");
+        }
+    }
+}

@@ -1,0 +1,504 @@
+//! What is said of a run over many schemas: a line for each while they are few, progress while
+//! they are many, and at the end a summary that names what is not done, and why.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::json;
+
+use super::error::{connect_hint, indent, printable_lines, sql_details};
+use super::exit_code::ExitCode;
+use super::report::Report;
+use super::text::{count, few, grouped, length, printable, shell_word};
+use crate::event::{Blockage, BlockageKind, Cause, Event, Failure, Holder, Observer};
+use crate::migration::{Mode, Outcome, Stop};
+use crate::name::SchemaName;
+use crate::tenant::Migrated;
+
+/// Up to so many schemas get a line each.
+const FEW: usize = 20;
+/// So many failures get a line while the work goes on, and so many different ones are explained at
+/// the end.
+const SHOWN: usize = 5;
+/// How often a log gets a line of progress.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// Speaks of a run while it lasts.
+pub(crate) struct MigrationReport {
+    report: Report,
+    mode: Mode,
+    bar: ProgressBar,
+    total: Cell<usize>,
+    done: Cell<usize>,
+    failed: Cell<usize>,
+    begun: Cell<Instant>,
+    last_line: Cell<Instant>,
+    deferred: RefCell<Option<String>>,
+}
+
+impl MigrationReport {
+    pub(crate) fn new(report: Report, mode: Mode) -> Self {
+        let bar = match report.is_watched() && !report.is_json() {
+            true => ProgressBar::no_length(),
+            false => ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()),
+        };
+        let template = "{bar:30} {human_pos} of {human_len} schemas, {per_sec}, {eta} left {msg}";
+        bar.set_style(ProgressStyle::with_template(template).expect("a template of indicatif's"));
+        let (now, none) = (Instant::now(), Cell::new(0));
+        Self {
+            report,
+            mode,
+            bar,
+            total: none.clone(),
+            done: none.clone(),
+            failed: none,
+            begun: Cell::new(now),
+            last_line: Cell::new(now),
+            deferred: RefCell::default(),
+        }
+    }
+
+    /// Ends the progress line.
+    pub(crate) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn begin(&self, schemas: usize) {
+        self.total.set(schemas);
+        self.done.set(0);
+        self.begun.set(Instant::now());
+        self.last_line.set(Instant::now());
+        if schemas > FEW {
+            self.bar.set_length(schemas as u64);
+            self.bar.set_position(0);
+            self.bar.enable_steady_tick(Duration::from_millis(200));
+        }
+    }
+
+    fn shows_each(&self) -> bool {
+        self.report.verbose || self.total.get() <= FEW
+    }
+
+    fn say(&self, text: String) {
+        self.bar.suspend(|| self.report.say(text));
+    }
+
+    fn step(&self) {
+        self.done.set(self.done.get() + 1);
+        self.bar.inc(1);
+        let is_log = !self.report.is_watched() && !self.shows_each();
+        if is_log && self.last_line.get().elapsed() >= LINE_EVERY {
+            self.last_line.set(Instant::now());
+            self.report.say(self.progress());
+        }
+    }
+
+    /// Returns `1,200 of 10,000 schemas, 240/s, 37 s left`.
+    fn progress(&self) -> String {
+        let (done, total) = (self.done.get(), self.total.get());
+        let rate = done as f64 / self.begun.get().elapsed().as_secs_f64().max(0.001);
+        let left = Duration::from_secs_f64((total - done.min(total)) as f64 / rate.max(0.001));
+        let (done, total) = (grouped(done), count(total, "schema"));
+        format!("{done} of {total}, {rate:.0}/s, {} left", length(left))
+    }
+
+    fn applied(&self, schema: &SchemaName, migrations: &[String], elapsed: Duration) {
+        if self.shows_each() {
+            let verb = match self.mode {
+                Mode::Apply => "applied",
+                Mode::Rehearse => "could apply",
+                Mode::Baseline => "recorded",
+            };
+            let schema = printable(schema.as_str());
+            self.say(format!("{schema}: {verb} {}", migrations.join(", ")));
+        }
+        let fields = json!({
+            "schema": schema.as_str(),
+            "migrations": migrations,
+            "seconds": elapsed.as_secs_f64(),
+        });
+        self.report.object(event_type(self.mode), fields);
+        self.step();
+    }
+
+    fn failed(&self, schema: &SchemaName, failure: &Failure) {
+        self.failed.set(self.failed.get() + 1);
+        if self.report.verbose || self.failed.get() <= SHOWN {
+            self.say(format!(
+                "{}: {}",
+                printable(schema.as_str()),
+                one_line(failure)
+            ));
+        }
+        self.report
+            .object("failed", failure_fields(schema, failure));
+        self.step();
+    }
+
+    fn deferred(&self, schema: &SchemaName, blockage: &Blockage, attempts: u32) {
+        let text = format!(
+            "{}: busy, will be tried again: {}",
+            printable(schema.as_str()),
+            in_the_way(blockage)
+        );
+        // The same again and again is said once.
+        let is_new = self.deferred.borrow().as_ref() != Some(&text);
+        if is_new && (self.report.verbose || attempts == 1 && self.shows_each()) {
+            *self.deferred.borrow_mut() = Some(text.clone());
+            self.say(text);
+        }
+    }
+
+    fn busy(&self, schema: &SchemaName, blockage: &Blockage) {
+        self.report.object("busy", busy_fields(schema, blockage));
+        self.step();
+    }
+}
+
+impl Observer for MigrationReport {
+    fn observe(&self, event: &Event<'_>) {
+        match event {
+            Event::Begun { schemas } => self.begin(*schemas),
+            Event::Applied {
+                schema,
+                migrations,
+                elapsed,
+            } => self.applied(schema, migrations, *elapsed),
+            Event::UpToDate { schema } => {
+                if self.shows_each() {
+                    self.say(format!(
+                        "{}: already up to date",
+                        printable(schema.as_str())
+                    ));
+                }
+                self.step();
+            }
+            Event::Failed { schema, failure } => self.failed(schema, failure),
+            Event::Deferred {
+                schema,
+                blockage,
+                attempts,
+            } => self.deferred(schema, blockage, *attempts),
+            Event::Busy { schema, blockage } => self.busy(schema, blockage),
+            Event::Reconnecting { reason } => {
+                self.bar
+                    .suspend(|| self.report.warn(format!("{reason}; connecting again")));
+            }
+            Event::Warning(text) => self.bar.suspend(|| self.report.warn(text)),
+        }
+    }
+}
+
+fn event_type(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Apply => "applied",
+        Mode::Rehearse => "rehearsed",
+        Mode::Baseline => "recorded",
+    }
+}
+
+/// Says how a run ended, and returns its exit status.
+pub(crate) fn answer(report: &Report, mode: Mode, migrated: Migrated) -> ExitCode {
+    let shared_failed = migrated.shared.as_ref().is_some_and(|it| !it.is_complete());
+    let mut outcome = migrated.shared.unwrap_or_default();
+    outcome.extend(migrated.tenants);
+    explain_failures(report, &outcome);
+    explain_busy(report, &outcome);
+    explain_stop(report, &outcome, shared_failed);
+    report.answer(summary(mode, &outcome));
+    for schema in &outcome.not_attempted {
+        report.object("not_attempted", json!({ "schema": schema.as_str() }));
+    }
+    let code = exit_code(&outcome);
+    report.object(
+        "summary",
+        json!({
+            event_type(mode): outcome.applied,
+            "up_to_date": outcome.up_to_date,
+            "failed": outcome.failed.len(),
+            "busy": outcome.busy.len(),
+            "not_attempted": outcome.not_attempted.len(),
+            "exit_status": code.number(),
+        }),
+    );
+    if let Some(hint) = hint(&outcome) {
+        report.hint(hint);
+    }
+    code
+}
+
+/// Returns `3 schemas migrated, 1 up to date, 1 failed`.
+fn summary(mode: Mode, outcome: &Outcome) -> String {
+    let applied = match mode {
+        Mode::Apply => "migrated",
+        Mode::Rehearse => "could be migrated",
+        Mode::Baseline => "recorded",
+    };
+    let parts = [
+        (outcome.applied, applied),
+        (outcome.up_to_date, "up to date"),
+        (outcome.failed.len(), "failed"),
+        (outcome.busy.len(), "busy"),
+        (outcome.not_attempted.len(), "not attempted"),
+    ];
+    let mut said = Vec::new();
+    for (number, what) in parts.into_iter().filter(|(number, _)| *number > 0) {
+        said.push(match said.is_empty() {
+            true => format!("{} {what}", count(number, "schema")),
+            false => format!("{} {what}", grouped(number)),
+        });
+    }
+    match said.is_empty() {
+        true => "0 schemas: there is nothing to do".into(),
+        false => said.join(", "),
+    }
+}
+
+/// Explains each different failure once, with the schemas that had it.
+fn explain_failures(report: &Report, outcome: &Outcome) {
+    let mut groups: Vec<(&Rc<Failure>, Vec<&SchemaName>)> = Vec::new();
+    for (schema, failure) in &outcome.failed {
+        match groups
+            .iter_mut()
+            .find(|(known, _)| Rc::ptr_eq(known, failure))
+        {
+            Some((_, schemas)) => schemas.push(schema),
+            None => groups.push((failure, vec![schema])),
+        }
+    }
+    let most = if report.verbose { usize::MAX } else { SHOWN };
+    for (failure, schemas) in groups.iter().take(most) {
+        explain_failure(report, failure, schemas);
+    }
+    if groups.len() > most {
+        let rest = count(groups.len() - most, "more failure");
+        report.always(format!(
+            "and {rest} of other kinds; `--verbose` shows them all"
+        ));
+    }
+}
+
+fn explain_failure(report: &Report, failure: &Failure, schemas: &[&SchemaName]) {
+    let names = few(
+        schemas.iter(),
+        if report.verbose { usize::MAX } else { SHOWN },
+    );
+    let to = match schemas.len() {
+        1 => format!("schema `{names}`"),
+        number => format!("{}: {names}", count(number, "schema")),
+    };
+    match &failure.site {
+        Some(site) => {
+            report.error(format!(
+                "migration {} could not be applied to {to}",
+                site.migration
+            ));
+        }
+        None => report.error(format!("{to} could not be migrated")),
+    }
+    report.always(format!(
+        "  caused by: {}",
+        printable_lines(&failure.cause.to_string())
+    ));
+    if let Some(site) = &failure.site {
+        report.always(indent(&site.excerpt));
+    }
+    if let Some(error) = failure.cause.sql() {
+        report.always_lines(&sql_details(error));
+    }
+    for left in &failure.left_behind {
+        report.always(format!("    left behind: {left}"));
+    }
+    if let Some(advice) = advice(&failure.cause) {
+        report.always(format!("    {advice}"));
+    }
+}
+
+/// Returns what is known of a failure beyond the server's words.
+fn advice(cause: &Cause) -> Option<&'static str> {
+    match cause {
+        Cause::Outside { .. } => Some(
+            "the names were found outside the schema, by the search path or because they are \
+             qualified; nothing was changed there",
+        ),
+        Cause::Sql(error) if error.is("55P04") => Some(
+            "a new enum value cannot be used in the transaction that adds it: split the file in two",
+        ),
+        Cause::Sql(error) if error.is("42501") => {
+            Some("the role lacks a privilege: grant it, or connect as the owner of the schema")
+        }
+        Cause::TimedOut(_) => Some("give it longer with `--statement-timeout`, or `off`"),
+        _ => None,
+    }
+}
+
+fn explain_busy(report: &Report, outcome: &Outcome) {
+    let most = if report.verbose { usize::MAX } else { SHOWN };
+    for (schema, blockage) in outcome.busy.iter().take(most) {
+        report.error(format!("schema `{}` is busy", printable(schema.as_str())));
+        report.always(format!("  caused by: {}", in_the_way(blockage)));
+        if let Some(site) = &blockage.site {
+            report.always(indent(&site.excerpt));
+        }
+        for holder in &blockage.holders {
+            report.always(format!("    held by {}", describe_holder(holder)));
+        }
+    }
+    if outcome.busy.len() > most {
+        let rest: Vec<&SchemaName> = outcome.busy.iter().skip(most).map(|(it, _)| it).collect();
+        report.always(format!("also busy: {}", few(rest.iter(), 20)));
+    }
+}
+
+fn in_the_way(blockage: &Blockage) -> String {
+    let migration = blockage.site.as_ref().map_or(String::new(), |site| {
+        format!("{} at {}:{}: ", site.migration, site.path, site.line)
+    });
+    match &blockage.kind {
+        BlockageKind::SchemaLock => "another run is working on it".into(),
+        BlockageKind::Lock(error) | BlockageKind::Conflict(error) => {
+            format!("{migration}{}", printable_lines(&error.message))
+        }
+    }
+}
+
+/// Returns `pid 4711 (myapp, 10.0.0.7), idle in transaction for 12 s: select …`.
+fn describe_holder(holder: &Holder) -> String {
+    let Holder {
+        pid,
+        application_name,
+        client,
+        state,
+        transaction_age,
+        query,
+    } = holder;
+    let name = if application_name.is_empty() {
+        "no name"
+    } else {
+        application_name
+    };
+    format!(
+        "pid {pid} ({}, {client}), {state}, in a transaction for {}: {}",
+        printable(name),
+        length(*transaction_age),
+        printable(query)
+    )
+}
+
+fn explain_stop(report: &Report, outcome: &Outcome, shared_failed: bool) {
+    match &outcome.stop {
+        Some(Stop::Unreachable(error)) => {
+            report.error(printable_lines(&error.to_string()));
+            if let Some(hint) = connect_hint(error) {
+                report.hint(hint);
+            }
+        }
+        Some(Stop::OutOfResources) => {
+            report.error("stopped early: the server has run out of something the others need too");
+        }
+        Some(Stop::Budget) => report.error(format!(
+            "stopped early: {} failed, as many as `--max-failures` allows",
+            count(outcome.failed.len(), "schema")
+        )),
+        Some(Stop::Interrupted) => report.error("interrupted"),
+        None if shared_failed && !outcome.not_attempted.is_empty() => {
+            report.error("no tenant was started, as the shared schema comes first");
+        }
+        None => {}
+    }
+    if !outcome.not_attempted.is_empty() {
+        let most = if report.verbose { usize::MAX } else { SHOWN };
+        let names = few(outcome.not_attempted.iter(), most);
+        report.always(format!("not attempted: {names}"));
+    }
+}
+
+fn exit_code(outcome: &Outcome) -> ExitCode {
+    let done = outcome.applied + outcome.up_to_date;
+    match &outcome.stop {
+        Some(Stop::Interrupted) => return ExitCode::Interrupted,
+        Some(Stop::Unreachable(_)) => return ExitCode::Unreachable,
+        _ => {}
+    }
+    match (
+        outcome.failed.len(),
+        outcome.busy.len(),
+        outcome.not_attempted.len(),
+    ) {
+        (0, 0, 0) => ExitCode::Done,
+        (0, 1.., _) => ExitCode::Busy,
+        _ if done > 0 => ExitCode::Partly,
+        _ => ExitCode::NotDone,
+    }
+}
+
+/// Returns the command that goes on from here.
+fn hint(outcome: &Outcome) -> Option<String> {
+    let failed = outcome.failed.iter().map(|(schema, _)| schema);
+    let busy = outcome.busy.iter().map(|(schema, _)| schema);
+    let left: Vec<&SchemaName> = failed.chain(busy).chain(&outcome.not_attempted).collect();
+    let before = match outcome.failed.is_empty() {
+        true => "",
+        false => "what failed is as it was; mend it and ",
+    };
+    match left.len() {
+        0 => None,
+        1..=SHOWN => {
+            let names = left
+                .iter()
+                .map(|name| format!(" --schema={}", shell_word(name.as_str())));
+            let names: String = names.collect();
+            Some(format!("{before}run `tenantctl migrate-schemas{names}`"))
+        }
+        _ => Some(format!(
+            "{before}run the same command again: it does only what is left"
+        )),
+    }
+}
+
+fn one_line(failure: &Failure) -> String {
+    let cause = printable(&failure.cause.to_string());
+    match &failure.site {
+        Some(site) => format!("{} could not be applied: {cause}", site.migration),
+        None => cause,
+    }
+}
+
+fn failure_fields(schema: &SchemaName, failure: &Failure) -> serde_json::Value {
+    let site = failure.site.as_ref();
+    let sql = failure.cause.sql();
+    json!({
+        "schema": schema.as_str(),
+        "message": failure.cause.to_string(),
+        "migration": site.map(|it| &it.migration),
+        "file": site.map(|it| &it.path),
+        "line": site.map(|it| it.line),
+        "column": site.and_then(|it| it.column),
+        "sqlstate": sql.map(|it| &it.code),
+        "detail": sql.and_then(|it| it.detail.as_ref()),
+        "hint": sql.and_then(|it| it.hint.as_ref()),
+        "left_behind": failure.left_behind,
+    })
+}
+
+fn busy_fields(schema: &SchemaName, blockage: &Blockage) -> serde_json::Value {
+    let holders = blockage.holders.iter().map(|holder| {
+        json!({
+            "pid": holder.pid,
+            "application_name": holder.application_name,
+            "client": holder.client,
+            "state": holder.state,
+            "transaction_seconds": holder.transaction_age.as_secs_f64(),
+            "query": holder.query,
+        })
+    });
+    json!({
+        "schema": schema.as_str(),
+        "message": in_the_way(blockage),
+        "file": blockage.site.as_ref().map(|it| &it.path),
+        "line": blockage.site.as_ref().map(|it| it.line),
+        "held_by": holders.collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,188 @@
+//! How the state of a fleet is written: grouped by state and version, so that 10,000 schemas read
+//! as well as 10.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::report::Report;
+use super::text::{count, grouped, printable};
+use crate::migration::{Found, MigrationSet, State, Survey};
+use crate::name::SchemaName;
+
+/// So many schemas of a group are named.
+const NAMED: usize = 5;
+
+/// Returns `V12`, or `no version` for a schema without a history.
+fn at(version: Option<i64>) -> String {
+    version.map_or("no version".into(), |version| format!("V{version}"))
+}
+
+/// Returns what there is beside up to date, in words, with the schemas.
+pub(crate) fn not_clean(set: &MigrationSet, survey: &Survey) -> Vec<(String, Vec<SchemaName>)> {
+    let mut groups: BTreeMap<String, Vec<SchemaName>> = BTreeMap::new();
+    for (schema, state) in survey.states() {
+        let what = match state {
+            State::UpToDate(_) => continue,
+            State::Behind { version, pending } => {
+                let pending = count(pending, "migration");
+                vec![format!("at {}, {pending} pending", at(version))]
+            }
+            State::Disagrees(findings) => findings.iter().map(|it| set.describe(it)).collect(),
+            State::NoSchema => vec!["the schema is missing".into()],
+            State::Unreadable(why) => vec![format!("unreadable: {why}")],
+        };
+        for what in what {
+            groups.entry(what).or_default().push(schema.clone());
+        }
+    }
+    groups.into_iter().collect()
+}
+
+/// Returns `9,998 schemas at V12 · 2 behind: acme V11, zeta V11 · 1 schema missing: ghost`.
+pub(crate) fn line(survey: &Survey) -> String {
+    let mut at_version: BTreeMap<Option<i64>, usize> = BTreeMap::new();
+    let (mut behind, mut disagrees) = (Vec::new(), Vec::new());
+    let (mut missing, mut unreadable) = (Vec::new(), Vec::new());
+    for (schema, state) in survey.states() {
+        let name = printable(schema.as_str());
+        match state {
+            State::UpToDate(version) => *at_version.entry(version).or_default() += 1,
+            State::Behind { version, .. } => behind.push(format!("{name} {}", at(version))),
+            State::Disagrees(_) => disagrees.push(name),
+            State::NoSchema => missing.push(name),
+            State::Unreadable(_) => unreadable.push(name),
+        }
+    }
+    let mut parts: Vec<String> = at_version
+        .iter()
+        .rev()
+        .map(|(version, number)| format!("{} at {}", count(*number, "schema"), at(*version)))
+        .collect();
+    let mut group = |names: Vec<String>, what: &str| {
+        if !names.is_empty() {
+            parts.push(named(&names, what));
+        }
+    };
+    group(behind, "behind");
+    group(disagrees, "in disagreement with the files");
+    group(missing, "missing");
+    group(unreadable, "unreadable");
+    match parts.is_empty() {
+        true => "no tenants".into(),
+        false => parts.join(" · "),
+    }
+}
+
+/// Returns ``shared schema `public` at V2``, or what it lacks.
+pub(crate) fn shared_line(survey: &Survey) -> String {
+    let Some((schema, state)) = survey.states().next() else {
+        return String::new();
+    };
+    let what = match state {
+        State::UpToDate(version) => format!("at {}", at(version)),
+        State::Behind { version, pending } => {
+            format!(
+                "behind: at {}, {} pending",
+                at(version),
+                count(pending, "migration")
+            )
+        }
+        State::Disagrees(_) => "in disagreement with the files".into(),
+        State::NoSchema => "missing".into(),
+        State::Unreadable(why) => format!("unreadable: {why}"),
+    };
+    format!("shared schema `{schema}` {what}")
+}
+
+fn named(names: &[String], what: &str) -> String {
+    let number = match what {
+        "behind" => grouped(names.len()),
+        _ => count(names.len(), "schema"),
+    };
+    let rest = match names.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        rest => format!(" and {} more", grouped(rest)),
+    };
+    let shown: Vec<&str> = names.iter().take(NAMED).map(String::as_str).collect();
+    format!("{number} {what}: {}{rest}", shown.join(", "))
+}
+
+/// Writes an object for each schema, in JSON only.
+pub(crate) fn objects(report: &Report, survey: &Survey) {
+    for (schema, state) in survey.states() {
+        let (word, version, pending) = words(&state);
+        let fields = json!({
+            "schema": schema.as_str(),
+            "state": word,
+            "version": version,
+            "pending": pending,
+        });
+        report.object("schema", fields);
+    }
+}
+
+/// Returns a row for each schema: its name, state, version and number of pending migrations.
+pub(crate) fn rows(survey: &Survey) -> Vec<Vec<Option<String>>> {
+    let row = |(schema, state): (&SchemaName, State)| {
+        let (word, version, pending) = words(&state);
+        let version = version.map(|version| format!("V{version}"));
+        vec![
+            Some(schema.to_string()),
+            Some(word.to_owned()),
+            version,
+            Some(pending.to_string()),
+        ]
+    };
+    survey.states().map(row).collect()
+}
+
+fn words(state: &State) -> (&'static str, Option<i64>, usize) {
+    match state {
+        State::UpToDate(version) => ("up to date", *version, 0),
+        State::Behind { version, pending } => ("behind", *version, *pending),
+        State::Disagrees(_) => ("disagrees", None, 0),
+        State::NoSchema => ("missing", None, 0),
+        State::Unreadable(_) => ("unreadable", None, 0),
+    }
+}
+
+/// The header of [`migrations`].
+pub(crate) const MIGRATION_HEADER: [&str; 4] = ["version", "name", "state", "applied_on"];
+
+/// Returns a row for each migration of the one schema that was looked at, in the order of
+/// versions.
+pub(crate) fn migrations(set: &MigrationSet, survey: &Survey) -> Vec<Vec<Option<String>>> {
+    let Some((_, Found::History(index))) = survey.fleet.schemas.first() else {
+        return Vec::new();
+    };
+    let (history, plan) = (&survey.fleet.histories[*index], &survey.plans[*index]);
+    let mut rows = BTreeMap::new();
+    for (index, file) in set.folder().files().iter().enumerate() {
+        let state = if plan.pending.contains(&index) {
+            "pending"
+        } else {
+            "not applied"
+        };
+        rows.insert(file.version, (file.name.clone(), state, None));
+    }
+    for applied in &history.rows {
+        let time = Some(applied.applied_on.clone());
+        rows.insert(applied.version, (applied.name.clone(), "applied", time));
+    }
+    for finding in &plan.findings {
+        let (version, word) = set.version_and_word(finding);
+        if let Some(row) = rows.get_mut(&version) {
+            row.1 = word;
+        }
+    }
+    let row = |(version, (name, state, time)): (i64, (String, &str, Option<String>))| {
+        vec![
+            Some(format!("V{version}")),
+            Some(name),
+            Some(state.to_owned()),
+            time,
+        ]
+    };
+    rows.into_iter().map(row).collect()
+}
