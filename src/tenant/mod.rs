@@ -2,8 +2,11 @@
 
 mod migrate;
 mod registry;
+mod run_sql;
 mod selection;
+pub mod user;
 
 pub use migrate::{FileFinding, Migrate, MigrateError, Migrated, Prepared};
 pub use registry::{Names, Registry, RegistryError};
+pub use run_sql::{Answer, Refusal, RunSqlError, SqlText};
 pub use selection::{Selection, SelectionError};

@@ -7,6 +7,7 @@ mod makemigrations;
 mod migrate_schemas;
 mod quickstart;
 mod status;
+mod tenant_command;
 
 use super::context::Context;
 use super::error::CommandResult;
@@ -22,6 +23,7 @@ pub(crate) enum Command {
     #[command(visible_alias = "show-migrations")]
     Status(status::StatusArgs),
     Baseline(baseline::BaselineArgs),
+    TenantCommand(tenant_command::TenantCommandArgs),
 }
 
 impl Command {
@@ -34,6 +36,7 @@ impl Command {
             Self::MigrateSchemas(args) => migrate_schemas::run(context, args).await,
             Self::Status(args) => status::run(context, args).await,
             Self::Baseline(args) => baseline::run(context, args).await,
+            Self::TenantCommand(args) => tenant_command::run(context, args).await,
         }
     }
 }
