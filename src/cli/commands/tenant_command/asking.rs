@@ -89,7 +89,12 @@ impl AskArgs {
             "" if !is_required => Ok(Ok(None)),
             given => Ok(verdict(given).map(Some)),
         };
-        person.text("E-mail", None, check).await
+        let question = if is_required {
+            "E-mail"
+        } else {
+            "E-mail [none]"
+        };
+        person.text(question, None, check).await
     }
 
     fn person(&self, report: &Report, missing: &str, hint: &str) -> Result<Person, CommandError> {
