@@ -1,1 +1,3 @@
 //! Migrations: files, statements, history, plan and apply.
+
+pub mod sql;
