@@ -61,7 +61,7 @@ impl Task {
         Self {
             schema,
             planned,
-            creation,
+            creation: None,
             attempts,
             counted,
             looks,

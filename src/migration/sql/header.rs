@@ -119,3 +119,25 @@ fn place(text: &str, offset: usize, pieces: &[Piece]) -> Result<usize, Directive
         false => Ok(next),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_comment_on_the_first_line_declares_no_transaction() {
+        let cases = [
+            ("-- tenantctl: no-transaction\nselect 1", true),
+            ("--tenantctl:no-transaction\r\n", true),
+            ("  -- tenantctl: no-transaction", true),
+            ("", false),
+            ("\n-- tenantctl: no-transaction", false),
+            ("-- tenantctl: no-transactions", false),
+            ("/* tenantctl: no-transaction */", false),
+            ("select '-- tenantctl: no-transaction'", false),
+        ];
+        for (text, no_transaction) in cases {
+            assert_eq!(Header::of(text), Header { no_transaction }, "{text:?}");
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! What the SQL in a migration file is, by the Postgres grammar.
 //!
 //! A file is read once, as a [`Script`]: its statements with their places, and what it may not
-//! say. Boundaries and kinds come from a full Postgres parser, which only [`grammar`] knows; what
+//! say. Boundaries and kinds come from a full Postgres parser, which only `grammar` knows; what
 //! it does not understand is not refused for that, but travels alone and is left to the server.
 //!
 //! ```
