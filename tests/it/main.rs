@@ -1,1 +1,4 @@
-fn main() {}
+//! Tests of the real program on a real Postgres.
+
+mod server;
+mod support;
