@@ -30,6 +30,7 @@ impl Project {
     /// Returns a project as `init` makes it.
     pub(crate) async fn new() -> Project {
         let project = Project::empty().await;
+        // Until there is an `init` to run.
         for folder in ["migrations/shared", "migrations/tenant"] {
             fs::create_dir_all(project.path(folder)).unwrap();
         }
