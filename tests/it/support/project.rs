@@ -21,13 +21,16 @@ pub(crate) struct Project {
     /// Holds the project's folder and the program's home.
     folders: TempDir,
     database: ServerConnection,
+    // In this order: dropping a database that is in use takes much longer.
     pool: PgPool,
+    _dropped: Dropped,
 }
 
 impl Project {
     /// Returns a project as `init` makes it.
     pub(crate) async fn new() -> Project {
         let project = Project::empty().await;
+        // Until there is an `init` to run.
         for folder in ["migrations/shared", "migrations/tenant"] {
             fs::create_dir_all(project.path(folder)).unwrap();
         }
@@ -44,6 +47,7 @@ impl Project {
         let pool = PgPoolOptions::new().max_connections(2);
         Project {
             pool: pool.connect_lazy_with(database.options()),
+            _dropped: Dropped(database.database.clone()),
             folders,
             database,
         }
@@ -159,11 +163,14 @@ impl Project {
     }
 }
 
-impl Drop for Project {
+/// Drops a test's database when it is dropped itself.
+struct Dropped(String);
+
+impl Drop for Dropped {
     fn drop(&mut self) {
         // A runtime cannot be entered from within the test's own.
-        let database = self.database.database.clone();
-        let dropped = thread::spawn(|| drop_database(database)).join();
+        let name = self.0.clone();
+        let dropped = thread::spawn(|| drop_database(name)).join();
         if !thread::panicking() {
             dropped.expect("the test's database can be dropped");
         }
