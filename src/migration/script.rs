@@ -185,14 +185,26 @@ impl Script {
             "begin isolation level read committed, read write",
         );
         self.push(Origin::Begin, settings(subject.schema, options, true));
-        self.push(Origin::Guard, lock_guard(subject.schema));
-        self.push(Origin::Guard, history_guard(subject));
-        if subject.history.width.is_none() {
+        self.guard(subject);
+        // A schema to which no file is ever applied needs no history.
+        if subject.history.width.is_none() && !subject.files.is_empty() {
             let width = subject.migrations.new_table_width();
-            self.push(
-                Origin::HistoryTable,
-                create_history_table(subject.schema, width),
-            );
+            self.push(Origin::HistoryTable, create_history_table(subject.schema, width));
+        }
+    }
+
+    fn guard(&mut self, subject: Subject<'_>) {
+        let Some(creating) = subject.creation.filter(|it| it.is_new) else {
+            self.push(Origin::Guard, lock_guard(subject.schema));
+            self.push(Origin::Guard, history_guard(subject));
+            return;
+        };
+        let schema = identifier(subject.schema.as_str());
+        self.push(Origin::Guard, absence_guard(subject.schema));
+        self.push(Origin::CreateSchema, format!("create schema {schema}"));
+        if creating.register.is_none() {
+            let mark = format!("comment on schema {schema} is {}", literal(BEING_CREATED));
+            self.push(Origin::CreateSchema, mark);
         }
     }
 

@@ -30,6 +30,12 @@ pub(super) struct Allowances {
 }
 
 impl Allowances {
+    /// Returns the rules that are set aside anywhere.
+    pub(super) fn rules(&self) -> Vec<Rule> {
+        let above = self.above.iter().map(|(_, rule)| *rule);
+        self.everywhere.iter().copied().chain(above).collect()
+    }
+
     pub(super) fn allow(&self, piece: usize, rule: Rule) -> bool {
         self.everywhere.contains(&rule) || self.above.contains(&(piece, rule))
     }
