@@ -41,6 +41,8 @@ pub enum Mode {
     Rehearse,
     /// Record it without running it: refinery's `Target::Fake`.
     Baseline,
+    /// Apply it to a schema that is being created.
+    Create,
 }
 
 /// How plans are carried out.

@@ -189,7 +189,10 @@ impl Script {
         // A schema to which no file is ever applied needs no history.
         if subject.history.width.is_none() && !subject.files.is_empty() {
             let width = subject.migrations.new_table_width();
-            self.push(Origin::HistoryTable, create_history_table(subject.schema, width));
+            self.push(
+                Origin::HistoryTable,
+                create_history_table(subject.schema, width),
+            );
         }
     }
 

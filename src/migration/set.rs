@@ -20,7 +20,11 @@ impl MigrationSet {
     /// Returns the migrations of `folder`, which run as `context` says.
     pub fn new(folder: MigrationFolder, context: Context) -> Self {
         let sources = folder.files().iter().map(|_| OnceCell::new()).collect();
-        Self { folder, context, sources }
+        Self {
+            folder,
+            context,
+            sources,
+        }
     }
 
     /// Returns the folder.
@@ -77,7 +81,9 @@ impl MigrationSet {
                     | Rule::DatabaseWide
             )
         };
-        files.iter().any(|&file| self.source(file).allowed.iter().any(leaves))
+        files
+            .iter()
+            .any(|&file| self.source(file).allowed.iter().any(leaves))
     }
 
     /// Returns the width of a history table that is made now: refinery's default, unless a version
@@ -155,8 +161,6 @@ impl MigrationSet {
     }
 
     fn source(&self, index: usize) -> &sql::Script {
-        self.sources[index].get_or_init(|| {
-            sql::Script::read(&self.file(index).sql, &self.context)
-        })
+        self.sources[index].get_or_init(|| sql::Script::read(&self.file(index).sql, &self.context))
     }
 }

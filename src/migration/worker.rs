@@ -95,7 +95,7 @@ impl<'a> Worker<'a> {
         };
         let script = match self.executor.options.mode {
             Mode::Baseline => Script::baseline(subject, &options),
-            Mode::Apply | Mode::Rehearse => Script::apply(subject, &options),
+            Mode::Apply | Mode::Rehearse | Mode::Create => Script::apply(subject, &options),
         };
         let begun = Instant::now();
         watch.begin(self.number);

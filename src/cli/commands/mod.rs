@@ -1,6 +1,7 @@
 //! The commands, one a file.
 
 mod baseline;
+mod create_tenant;
 mod dev;
 mod init;
 mod makemigrations;
@@ -22,6 +23,7 @@ pub(crate) enum Command {
     #[command(visible_alias = "show-migrations")]
     Status(status::StatusArgs),
     Baseline(baseline::BaselineArgs),
+    CreateTenant(create_tenant::CreateTenantArgs),
 }
 
 impl Command {
@@ -29,11 +31,12 @@ impl Command {
         match self {
             Self::Quickstart(args) => quickstart::run(context, args).await,
             Self::Init(args) => init::run(context, args),
-            Self::Dev(command) => dev::run(context, command),
+            Self::Dev(command) => dev::run(context, command).await,
             Self::Makemigrations(args) => makemigrations::run(context, args),
             Self::MigrateSchemas(args) => migrate_schemas::run(context, args).await,
             Self::Status(args) => status::run(context, args).await,
             Self::Baseline(args) => baseline::run(context, args).await,
+            Self::CreateTenant(args) => create_tenant::run(context, args).await,
         }
     }
 }
