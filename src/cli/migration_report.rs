@@ -126,7 +126,8 @@ impl MigrationReport {
 
     fn failed(&self, schema: &SchemaName, failure: &Failure) {
         self.failed.set(self.failed.get() + 1);
-        if self.report.verbose || self.failed.get() <= SHOWN {
+        // Of a few, the explanation at the end comes soon enough.
+        if self.total.get() > FEW && (self.report.verbose || self.failed.get() <= SHOWN) {
             self.say(format!(
                 "{}: {}",
                 printable(schema.as_str()),

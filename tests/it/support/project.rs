@@ -27,14 +27,35 @@ pub(crate) struct Project {
 }
 
 impl Project {
-    /// Returns a project as `init` makes it.
+    /// Returns a project as `init --without-users` makes it, with its registry and no migrations
+    /// for tenants.
     pub(crate) async fn new() -> Project {
         let project = Project::empty().await;
-        // Until there is an `init` to run.
-        for folder in ["migrations/shared", "migrations/tenant"] {
-            fs::create_dir_all(project.path(folder)).unwrap();
+        for arguments in ["init --without-users", "migrate-schemas --shared"] {
+            let output = project.command(arguments).output().unwrap();
+            assert!(output.status.success(), "{}", project.shown(&output));
         }
         project
+    }
+
+    /// Returns a project with tenants whose schemas are empty.
+    pub(crate) async fn with_tenants<const N: usize>(schemas: [&str; N]) -> Project {
+        let project = Project::new().await;
+        project.add_tenants(&schemas).await;
+        project
+    }
+
+    /// Registers tenants and makes their schemas, which stay empty.
+    pub(crate) async fn add_tenants<S: AsRef<str>>(&self, schemas: &[S]) {
+        for schema in schemas {
+            let schema = schema.as_ref();
+            let (name, value) = (schema.replace('"', "\"\""), schema.replace('\'', "''"));
+            self.sql(&format!(
+                "create schema \"{name}\"; \
+                 insert into public.tenants (schema_name, name) values ('{value}', '{value}')"
+            ))
+            .await;
+        }
     }
 
     /// Returns an empty folder and an empty database.
