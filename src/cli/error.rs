@@ -374,7 +374,15 @@ fn registry_hint(error: &RegistryError) -> Option<String> {
              init` writes them"
                 .into(),
         ),
-        RegistryError::Sql(_) | RegistryError::Condition { .. } => None,
+        RegistryError::Condition { .. } => {
+            Some("a condition is SQL on the columns that `tenantctl list-tenants` shows".into())
+        }
+        RegistryError::Sql(error) if error.is("42703") => Some(
+            "say what the registry's columns are called under `[registry.columns]` in \
+             `tenantctl.toml`"
+                .into(),
+        ),
+        RegistryError::Sql(_) => None,
     }
 }
 

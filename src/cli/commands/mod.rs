@@ -3,6 +3,7 @@
 mod baseline;
 mod dev;
 mod init;
+mod list_tenants;
 mod makemigrations;
 mod migrate_schemas;
 mod quickstart;
@@ -22,6 +23,7 @@ pub(crate) enum Command {
     #[command(visible_alias = "show-migrations")]
     Status(status::StatusArgs),
     Baseline(baseline::BaselineArgs),
+    ListTenants(list_tenants::ListTenantsArgs),
 }
 
 impl Command {
@@ -34,6 +36,7 @@ impl Command {
             Self::MigrateSchemas(args) => migrate_schemas::run(context, args).await,
             Self::Status(args) => status::run(context, args).await,
             Self::Baseline(args) => baseline::run(context, args).await,
+            Self::ListTenants(args) => list_tenants::run(context, args).await,
         }
     }
 }
