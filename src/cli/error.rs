@@ -462,6 +462,7 @@ fn domain_hint(error: &DomainError) -> Option<String> {
             "to move it, first `tenantctl delete-domain {}`",
             shell_word(&domain.host)
         ),
+        DomainError::AlreadyThere(_) => return None,
         DomainError::NoSuchDomain { .. } => "`tenantctl list-domains` lists those there are".into(),
         DomainError::Primary { another, .. } => format!(
             "first make another one primary: `tenantctl set-primary-domain {}`",

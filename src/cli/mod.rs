@@ -14,6 +14,7 @@ mod report;
 mod selection;
 mod signals;
 mod status_report;
+mod tenant_prompts;
 mod tenant_rows;
 mod text;
 
