@@ -66,6 +66,11 @@ pub(crate) enum CommandError {
         path: PathBuf,
         source: std::io::Error,
     },
+    #[error("`{}` could not be written", path.display())]
+    NotWritten {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("no database was given")]
     NoDatabase,
     #[error("no database was given, and the project's private server is not running")]
@@ -124,7 +129,7 @@ impl CommandError {
             Self::Look(error) => look_exit_code(error),
             Self::Migrate(error) => migrate_exit_code(error),
             Self::Obstacle(obstacle) if obstacle.is_usage() => ExitCode::Usage,
-            Self::Obstacle(_) => ExitCode::NotDone,
+            Self::Obstacle(_) | Self::NotWritten { .. } => ExitCode::NotDone,
             Self::Interrupted => ExitCode::Interrupted,
         }
     }
