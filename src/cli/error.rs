@@ -5,6 +5,7 @@ use std::error::Error as _;
 use std::path::PathBuf;
 
 use super::exit_code::ExitCode;
+use super::migration_report::describe_holder;
 use super::report::Report;
 use super::text::{few, printable, shell_word};
 use crate::migration::scaffold::ScaffoldError;
@@ -15,7 +16,8 @@ use crate::pg::{ConnectError, Incomplete, ScopeError, SqlError, UrlError};
 use crate::project::{ConfigError, InitError};
 use crate::tenant::user::{InputError, UserError};
 use crate::tenant::{
-    FileFinding, MigrateError, Refusal, RegistryError, RunSqlError, SelectionError,
+    ChangeError, DomainError, FileFinding, MigrateError, Obstacle, Refusal, RegistryError,
+    RunSqlError, SelectionError,
 };
 
 /// What a command came to.
@@ -47,6 +49,8 @@ pub(crate) enum CommandError {
     #[error(transparent)]
     Selection(#[from] SelectionError),
     #[error(transparent)]
+    Domain(#[from] DomainError),
+    #[error(transparent)]
     Look(#[from] LookError),
     #[error(transparent)]
     Migrate(#[from] MigrateError),
@@ -58,6 +62,8 @@ pub(crate) enum CommandError {
     User(#[from] UserError),
     #[error(transparent)]
     RunSql(#[from] RunSqlError),
+    #[error(transparent)]
+    Obstacle(Obstacle),
     #[error("the server refused a statement")]
     Sql(#[source] SqlError),
     #[error("`{}` could not be read", path.display())]
@@ -67,6 +73,11 @@ pub(crate) enum CommandError {
     },
     #[error("`{}` could not be read", path.display())]
     File {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("`{}` could not be written", path.display())]
+    NotWritten {
         path: PathBuf,
         source: std::io::Error,
     },
@@ -138,8 +149,11 @@ impl CommandError {
             Self::Sql(error) => sql_exit_code(error),
             Self::Registry(error) => registry_exit_code(error),
             Self::Selection(error) => selection_exit_code(error),
+            Self::Domain(error) => domain_exit_code(error),
             Self::Look(error) => look_exit_code(error),
             Self::Migrate(error) => migrate_exit_code(error),
+            Self::Obstacle(obstacle) if obstacle.is_usage() => ExitCode::Usage,
+            Self::Obstacle(_) | Self::NotWritten { .. } => ExitCode::NotDone,
             Self::Interrupted => ExitCode::Interrupted,
         }
     }
@@ -185,6 +199,7 @@ impl CommandError {
             Self::Connect(error) => connect_hint(error),
             Self::Registry(error) => registry_hint(error),
             Self::Selection(error) => selection_hint(error),
+            Self::Domain(error) => domain_hint(error),
             Self::Look(LookError::Connect(error)) => connect_hint(error),
             Self::Migrate(error) => migrate_hint(error),
             Self::Scope(error) => scope_hint(error),
@@ -201,6 +216,7 @@ impl CommandError {
                 std::io::ErrorKind::PermissionDenied => Some("make it executable".into()),
                 _ => None,
             },
+            Self::Obstacle(obstacle) => obstacle_hint(obstacle),
             Self::Usage { hint, .. } => Some(hint.clone()),
             Self::NotDone { hint, .. } => hint.clone(),
             Self::Sql(error) => error.hint.clone(),
@@ -234,6 +250,11 @@ impl CommandError {
             }
             Self::RunSql(RunSqlError::Statement { excerpt, .. }) => {
                 report.always(indent(excerpt));
+            }
+            Self::Domain(DomainError::Change(ChangeError::Busy { holders, .. })) => {
+                for holder in holders {
+                    report.always(format!("  held by {}", describe_holder(holder)));
+                }
             }
             _ => {}
         }
@@ -360,6 +381,25 @@ fn run_sql_exit_code(error: &RunSqlError) -> ExitCode {
     }
 }
 
+fn domain_exit_code(error: &DomainError) -> ExitCode {
+    match error {
+        DomainError::Registry(error) => registry_exit_code(error),
+        DomainError::Selection(error) => selection_exit_code(error),
+        DomainError::Change(error) => change_exit_code(error),
+        DomainError::Last(_) | DomainError::NoSharedRow { .. } => ExitCode::Usage,
+        DomainError::Taken(_) | DomainError::AlreadyThere(_) => ExitCode::NotDone,
+        DomainError::NoSuchDomain { .. } | DomainError::Primary { .. } => ExitCode::NotDone,
+    }
+}
+
+fn change_exit_code(error: &ChangeError) -> ExitCode {
+    match error {
+        ChangeError::Connect(_) => ExitCode::Unreachable,
+        ChangeError::Busy { .. } | ChangeError::Unsettled => ExitCode::Busy,
+        ChangeError::Sql(error) => sql_exit_code(error),
+    }
+}
+
 fn look_exit_code(error: &LookError) -> ExitCode {
     match error {
         LookError::Connect(_) => ExitCode::Unreachable,
@@ -467,7 +507,15 @@ fn registry_hint(error: &RegistryError) -> Option<String> {
              init` writes them"
                 .into(),
         ),
-        RegistryError::Sql(_) | RegistryError::Condition { .. } => None,
+        RegistryError::Condition { .. } => {
+            Some("a condition is SQL on the columns that `tenantctl list-tenants` shows".into())
+        }
+        RegistryError::Sql(error) if error.is("42703") => Some(
+            "say what the registry's columns are called under `[registry.columns]` in \
+             `tenantctl.toml`"
+                .into(),
+        ),
+        RegistryError::Sql(_) => None,
     }
 }
 
@@ -540,6 +588,43 @@ fn run_sql_hint(error: &RunSqlError) -> Option<String> {
     }
 }
 
+fn domain_hint(error: &DomainError) -> Option<String> {
+    let text = match error {
+        DomainError::Registry(error) => return registry_hint(error),
+        DomainError::Selection(error) => return selection_hint(error),
+        DomainError::Change(error) => return change_hint(error),
+        DomainError::NoSharedRow { .. } => {
+            "name a tenant's schema; `tenantctl list-tenants` lists them".into()
+        }
+        DomainError::Taken(domain) => format!(
+            "to move it, first `tenantctl delete-domain {}`",
+            shell_word(&domain.host)
+        ),
+        DomainError::AlreadyThere(_) => return None,
+        DomainError::NoSuchDomain { .. } => "`tenantctl list-domains` lists those there are".into(),
+        DomainError::Primary { another, .. } => format!(
+            "first make another one primary: `tenantctl set-primary-domain {}`",
+            shell_word(another)
+        ),
+        DomainError::Last(domain) => format!(
+            "no hostname would lead to the tenant any more; if that is meant: `tenantctl \
+             delete-domain {} --yes`",
+            shell_word(&domain.host)
+        ),
+    };
+    Some(text)
+}
+
+fn change_hint(error: &ChangeError) -> Option<String> {
+    match error {
+        ChangeError::Connect(error) => connect_hint(error),
+        ChangeError::Busy { .. } | ChangeError::Unsettled => {
+            Some("nothing was changed; run the same command again".into())
+        }
+        ChangeError::Sql(_) => None,
+    }
+}
+
 fn migrate_hint(error: &MigrateError) -> Option<String> {
     match error {
         MigrateError::Selection(error) => selection_hint(error),
@@ -565,4 +650,21 @@ fn disagreement_hint(disagreements: &[(String, Vec<crate::name::SchemaName>)]) -
         "mend the history table"
     };
     format!("nothing was changed; {advice}")
+}
+
+fn obstacle_hint(obstacle: &Obstacle) -> Option<String> {
+    let text = match obstacle {
+        Obstacle::Exists { .. } => "`tenantctl list-tenants` lists the tenants".into(),
+        Obstacle::SchemaExists { schema } => format!(
+            "to take it as it is, bring it up to date and register it, add `--adopt`; to be rid of \
+             it, `drop schema {}` in psql",
+            crate::pg::identifier(schema.as_str())
+        ),
+        Obstacle::NothingToAdopt { .. } => "leave out `--adopt` to create it".into(),
+        Obstacle::DomainTaken { .. } => "`tenantctl list-domains` lists the domains".into(),
+        Obstacle::Required { column, .. } => format!("give it with `--set {column}=VALUE`"),
+        Obstacle::NoSuchColumn { .. } => "add it with a shared migration, or leave it out".into(),
+        _ => return None,
+    };
+    Some(text)
 }

@@ -15,6 +15,8 @@ mod report;
 mod selection;
 mod signals;
 mod status_report;
+mod tenant_prompts;
+mod tenant_rows;
 mod text;
 
 use clap::Parser as _;
