@@ -1,3 +1,4 @@
 //! One file a command, named as the command's own.
 
 mod migrate_schemas;
+mod tenant_command;
