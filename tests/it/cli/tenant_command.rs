@@ -150,6 +150,23 @@ async fn a_schema_has_to_be_named_once_and_be_a_tenants() {
 }
 
 #[tokio::test]
+async fn each_command_has_help_of_its_own() {
+    let project = Project::empty().await;
+    let first_line = |command| {
+        let help = project.run(&format!("tenant-command {command} --help"));
+        help.lines().next().unwrap_or_default().to_owned()
+    };
+    let commands = ["createsuperuser", "changepassword", "sql", "psql", "exec"];
+    insta::assert_snapshot!(commands.map(first_line).join("\n"), @r"
+    Create a user who may do everything in the schema
+    Give a user of the schema a new password
+    Run SQL for which unqualified names mean the schema's tables
+    Open psql, for which unqualified names mean the schema's tables
+    Run a program for which unqualified names mean the schema's tables
+    ");
+}
+
+#[tokio::test]
 async fn nobody_is_created_twice() {
     let project = project_with(["acme", "globex"]).await;
     let create = "tenant-command --schema acme createsuperuser --username ada --password-stdin";
