@@ -5,6 +5,7 @@ use std::error::Error as _;
 use std::path::PathBuf;
 
 use super::exit_code::ExitCode;
+use super::migration_report::describe_holder;
 use super::report::Report;
 use super::text::{few, printable, shell_word};
 use crate::migration::scaffold::ScaffoldError;
@@ -13,7 +14,9 @@ use crate::name::{HostnameError, SchemaNameError};
 use crate::pg::server::ServerError;
 use crate::pg::{ConnectError, Incomplete, SqlError, UrlError};
 use crate::project::{ConfigError, InitError};
-use crate::tenant::{FileFinding, MigrateError, RegistryError, SelectionError};
+use crate::tenant::{
+    ChangeError, DomainError, FileFinding, MigrateError, RegistryError, SelectionError,
+};
 
 /// What a command came to.
 pub(crate) type CommandResult = Result<ExitCode, CommandError>;
@@ -43,6 +46,8 @@ pub(crate) enum CommandError {
     Registry(#[from] RegistryError),
     #[error(transparent)]
     Selection(#[from] SelectionError),
+    #[error(transparent)]
+    Domain(#[from] DomainError),
     #[error(transparent)]
     Look(#[from] LookError),
     #[error(transparent)]
@@ -105,6 +110,7 @@ impl CommandError {
             Self::Sql(error) => sql_exit_code(error),
             Self::Registry(error) => registry_exit_code(error),
             Self::Selection(error) => selection_exit_code(error),
+            Self::Domain(error) => domain_exit_code(error),
             Self::Look(error) => look_exit_code(error),
             Self::Migrate(error) => migrate_exit_code(error),
             Self::Interrupted => ExitCode::Interrupted,
@@ -149,6 +155,7 @@ impl CommandError {
             Self::Connect(error) => connect_hint(error),
             Self::Registry(error) => registry_hint(error),
             Self::Selection(error) => selection_hint(error),
+            Self::Domain(error) => domain_hint(error),
             Self::Look(LookError::Connect(error)) => connect_hint(error),
             Self::Migrate(error) => migrate_hint(error),
             Self::Usage { hint, .. } => Some(hint.clone()),
@@ -170,6 +177,11 @@ impl CommandError {
             Self::Migrate(MigrateError::Forbidden(findings)) => {
                 for finding in findings {
                     report.always(file_finding(finding));
+                }
+            }
+            Self::Domain(DomainError::Change(ChangeError::Busy { holders, .. })) => {
+                for holder in holders {
+                    report.always(format!("  held by {}", describe_holder(holder)));
                 }
             }
             _ => {}
@@ -264,6 +276,25 @@ fn selection_exit_code(error: &SelectionError) -> ExitCode {
     match error {
         SelectionError::Registry(error) => registry_exit_code(error),
         SelectionError::Unknown { .. } | SelectionError::Shared { .. } => ExitCode::Usage,
+    }
+}
+
+fn domain_exit_code(error: &DomainError) -> ExitCode {
+    match error {
+        DomainError::Registry(error) => registry_exit_code(error),
+        DomainError::Selection(error) => selection_exit_code(error),
+        DomainError::Change(error) => change_exit_code(error),
+        DomainError::Last(_) | DomainError::NoSharedRow { .. } => ExitCode::Usage,
+        DomainError::Taken(_) | DomainError::AlreadyThere(_) => ExitCode::NotDone,
+        DomainError::NoSuchDomain { .. } | DomainError::Primary { .. } => ExitCode::NotDone,
+    }
+}
+
+fn change_exit_code(error: &ChangeError) -> ExitCode {
+    match error {
+        ChangeError::Connect(_) => ExitCode::Unreachable,
+        ChangeError::Busy { .. } | ChangeError::Unsettled => ExitCode::Busy,
+        ChangeError::Sql(error) => sql_exit_code(error),
     }
 }
 
@@ -400,6 +431,47 @@ fn selection_hint(error: &SelectionError) -> Option<String> {
         SelectionError::Shared { .. } => {
             Some("use `--shared` where the shared schema is meant".into())
         }
+    }
+}
+
+fn domain_hint(error: &DomainError) -> Option<String> {
+    let text = match error {
+        DomainError::Registry(error) => return registry_hint(error),
+        DomainError::Selection(error) => return selection_hint(error),
+        DomainError::Change(error) => return change_hint(error),
+        DomainError::NoSharedRow { .. } => {
+            "name a tenant's schema; `tenantctl list-tenants` lists them".into()
+        }
+        DomainError::Taken(domain) => format!(
+            "to move it, first `tenantctl delete-domain {}`",
+            shell_word(&domain.host)
+        ),
+        DomainError::AlreadyThere(domain) if !domain.is_primary => format!(
+            "`tenantctl set-primary-domain {}` makes it the primary one",
+            shell_word(&domain.host)
+        ),
+        DomainError::AlreadyThere(_) => return None,
+        DomainError::NoSuchDomain { .. } => "`tenantctl list-domains` lists those there are".into(),
+        DomainError::Primary { another, .. } => format!(
+            "first make another one primary: `tenantctl set-primary-domain {}`",
+            shell_word(another)
+        ),
+        DomainError::Last(domain) => format!(
+            "no hostname would lead to the tenant any more; if that is meant: `tenantctl \
+             delete-domain {} --yes`",
+            shell_word(&domain.host)
+        ),
+    };
+    Some(text)
+}
+
+fn change_hint(error: &ChangeError) -> Option<String> {
+    match error {
+        ChangeError::Connect(error) => connect_hint(error),
+        ChangeError::Busy { .. } | ChangeError::Unsettled => {
+            Some("nothing was changed; run the same command again".into())
+        }
+        ChangeError::Sql(_) => None,
     }
 }
 

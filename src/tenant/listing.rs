@@ -2,10 +2,10 @@
 
 use serde_json::Map;
 
-use super::column::columns;
+use super::column::{Column, columns};
 use super::registry::{Registry, RegistryError, where_sql};
 use super::selection::{Selection, SelectionError};
-use crate::name::SchemaName;
+use crate::name::{Hostname, SchemaName};
 use crate::pg::{Connection, Row, identifier, literal};
 
 /// A row of the registry.
@@ -53,11 +53,11 @@ pub async fn list_tenants(
     selection: &Selection,
 ) -> Result<Tenants, SelectionError> {
     selection.refuse_shared(registry)?;
-    let form = RowForm::read(connection, registry).await?;
+    let form = RowForm::new(registry, columns(connection, registry).await?);
     let condition = selection.condition.as_deref();
     let question = form.question(registry, &where_sql(condition));
     let rows = registry.ask_where(connection, &question, condition).await?;
-    let mut tenants: Vec<Tenant> = rows.iter().map(|row| form.tenant(row)).collect();
+    let mut tenants = form.tenants(&rows);
     let schemas: Vec<_> = tenants.iter().map(|it| it.schema.clone()).collect();
     selection
         .refuse_unknown(connection, registry, &schemas)
@@ -69,29 +69,38 @@ pub async fn list_tenants(
     })
 }
 
+/// Returns the tenant that `host` leads to.
+pub async fn tenant_of_host(
+    connection: &mut Connection,
+    registry: &Registry,
+    host: &Hostname,
+) -> Result<Option<Tenant>, RegistryError> {
+    let form = RowForm::new(registry, columns(connection, registry).await?);
+    let question = form.question(registry, &RowForm::has_domain(registry, host));
+    let rows = registry.ask(connection, &question).await?;
+    Ok(form.tenants(&rows).pop())
+}
+
 /// How a tenant's row is asked for and read.
-struct RowForm {
+#[derive(Debug, Clone)]
+pub(crate) struct RowForm {
     has_name: bool,
     /// Every column that is neither schema nor name.
     others: Vec<String>,
 }
 
 impl RowForm {
-    async fn read(connection: &mut Connection, registry: &Registry) -> Result<Self, RegistryError> {
+    pub(crate) fn new(registry: &Registry, columns: Vec<Column>) -> Self {
         let names = registry.names();
-        let mut others: Vec<String> = columns(connection, registry)
-            .await?
-            .into_iter()
-            .map(|column| column.name)
-            .collect();
+        let mut others: Vec<String> = columns.into_iter().map(|it| it.name).collect();
         let has_name = others.contains(&names.name);
         others.retain(|it| *it != names.schema_name && *it != names.name);
-        Ok(Self { has_name, others })
+        Self { has_name, others }
     }
 
     /// Returns the one statement that reads every tenant for which `condition` holds, an
-    /// expression on the tenants' columns alone.
-    fn question(&self, registry: &Registry, condition: &str) -> String {
+    /// expression on the columns of the tenants, which are `t`.
+    pub(crate) fn question(&self, registry: &Registry, condition: &str) -> String {
         let names = registry.names();
         let text = |column: &String| format!(", t.{}::text", identifier(column));
         let others: String = self.others.iter().map(text).collect();
@@ -101,12 +110,10 @@ impl RowForm {
         };
         let schema = format!("t.{}::text", identifier(&names.schema_name));
         format!(
-            "select {schema}, {name}, d.domain, row_to_json(t.*)::text{others} \
+            "select {schema}, {name}, d.{domain}::text, row_to_json(t.*)::text{others} \
              from (select t.* from {tenants} as t where {condition}) as t \
-             left join (select {tenant_id} as tenant_id, min({domain}::text) as domain \
-               from {domains} where {is_primary} group by {tenant_id}) as d \
-               on d.tenant_id = t.{id} \
-             order by {schema} <> {shared}, {schema} collate \"C\"",
+             left join {domains} as d on d.{tenant_id} = t.{id} and d.{is_primary} \
+             order by {schema} <> {shared}, {schema} collate \"C\", d.{domain}::text collate \"C\"",
             tenants = registry.tenants_table(),
             domains = registry.domains_table(),
             tenant_id = identifier(&names.tenant_id),
@@ -115,6 +122,26 @@ impl RowForm {
             id = identifier(&names.id),
             shared = literal(names.shared_schema.as_str()),
         )
+    }
+
+    /// Returns the condition that `host` leads to the tenant.
+    pub(crate) fn has_domain(registry: &Registry, host: &Hostname) -> String {
+        let names = registry.names();
+        format!(
+            "t.{} in (select d.{} from {} as d where d.{}::text = {})",
+            identifier(&names.id),
+            identifier(&names.tenant_id),
+            registry.domains_table(),
+            identifier(&names.domain),
+            literal(host.as_str()),
+        )
+    }
+
+    pub(crate) fn tenants(&self, rows: &[Row]) -> Vec<Tenant> {
+        let mut tenants: Vec<Tenant> = rows.iter().map(|row| self.tenant(row)).collect();
+        // Where no index forbids it, a tenant may have several primary domains.
+        tenants.dedup_by(|one, other| one.schema == other.schema);
+        tenants
     }
 
     fn tenant(&self, row: &Row) -> Tenant {

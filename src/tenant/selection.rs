@@ -53,6 +53,18 @@ fn quoted(names: &[String]) -> String {
     names.join(", ")
 }
 
+impl SelectionError {
+    /// Says of these names that none of the `known` schemas is called so.
+    pub(super) fn unknown<'a>(
+        names: Vec<String>,
+        mut known: impl Iterator<Item = &'a str>,
+    ) -> Self {
+        let alike = |it: &&str| it.to_lowercase() == names[0].trim().to_lowercase();
+        let similar = known.find(alike).map(SchemaName::registered);
+        Self::Unknown { names, similar }
+    }
+}
+
 impl Selection {
     /// Whether tenants are meant, be it none in the end.
     pub fn wants_tenants(&self) -> bool {
@@ -133,11 +145,7 @@ impl Selection {
         if names.is_empty() {
             return Ok(());
         }
-        let similar = known
-            .iter()
-            .find(|it| it.to_lowercase() == names[0].trim().to_lowercase());
-        let similar = similar.map(|it| SchemaName::registered(it));
-        Err(SelectionError::Unknown { names, similar })
+        Err(SelectionError::unknown(names, known.into_iter()))
     }
 }
 
