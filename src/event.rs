@@ -111,12 +111,12 @@ impl From<Cause> for Failure {
 }
 
 impl Failure {
-    /// Whether two failures are one and the same thing going wrong in two schemas.
+    /// Whether two failures are one and the same thing going wrong in two schemas; details, such
+    /// as the row that failed, may differ.
     pub fn is_same_as(&self, other: &Self) -> bool {
         self.site == other.site
             && self.left_behind == other.left_behind
             && self.cause.to_string() == other.cause.to_string()
-            && self.cause.sql().map(|it| &it.detail) == other.cause.sql().map(|it| &it.detail)
     }
 }
 
@@ -141,6 +141,19 @@ pub enum Cause {
     /// There is no such schema.
     #[error("there is no such schema")]
     NoSchema,
+    /// There is such a schema already.
+    #[error("there is a schema of that name")]
+    SchemaExists,
+    /// A row that registers the schema belongs to somebody else.
+    #[error("{what} is taken")]
+    Taken {
+        /// Which: ``domain `acme.example.com` ``.
+        what: String,
+    },
+    /// A file that cannot run in a transaction needs a session of its own, and there is a pooler
+    /// in between.
+    #[error("a file that cannot run in a transaction needs a direct connection, not a pooler's")]
+    Pooled,
     /// The history table cannot be read.
     #[error("its history cannot be used: {0}")]
     Unreadable(String),

@@ -8,7 +8,7 @@ use super::globals::Globals;
 use super::report::Report;
 use super::signals::Signals;
 use crate::migration::scaffold::FolderKind;
-use crate::migration::sql::Folder;
+use crate::migration::sql::{self, Folder};
 use crate::migration::{MigrationFolder, MigrationSet};
 use crate::name::SchemaName;
 use crate::pg::{Connection, Database};
@@ -132,11 +132,13 @@ impl Context {
             FolderKind::Shared => Folder::Shared,
             FolderKind::Tenant => Folder::Tenant,
         };
-        let shared_schema = project.config.registry.shared_schema.to_string();
-        Ok(MigrationSet::new(
-            MigrationFolder::read(&path)?,
+        let config = &project.config;
+        let extra = config.database.extra_search_path.iter();
+        let context = sql::Context {
             folder,
-            &shared_schema,
-        ))
+            shared_schema: config.registry.shared_schema.to_string(),
+            extra_schemas: extra.map(SchemaName::to_string).collect(),
+        };
+        Ok(MigrationSet::new(MigrationFolder::read(&path)?, context))
     }
 }

@@ -15,7 +15,7 @@ use crate::pg::server::ServerError;
 use crate::pg::{ConnectError, Incomplete, SqlError, UrlError};
 use crate::project::{ConfigError, InitError};
 use crate::tenant::{
-    ChangeError, DomainError, FileFinding, MigrateError, RegistryError, SelectionError,
+    ChangeError, DomainError, FileFinding, MigrateError, Obstacle, RegistryError, SelectionError,
 };
 
 /// What a command came to.
@@ -52,6 +52,8 @@ pub(crate) enum CommandError {
     Look(#[from] LookError),
     #[error(transparent)]
     Migrate(#[from] MigrateError),
+    #[error(transparent)]
+    Obstacle(Obstacle),
     #[error("the server refused a statement")]
     Sql(#[source] SqlError),
     #[error("`{}` could not be read", path.display())]
@@ -113,6 +115,8 @@ impl CommandError {
             Self::Domain(error) => domain_exit_code(error),
             Self::Look(error) => look_exit_code(error),
             Self::Migrate(error) => migrate_exit_code(error),
+            Self::Obstacle(obstacle) if obstacle.is_usage() => ExitCode::Usage,
+            Self::Obstacle(_) => ExitCode::NotDone,
             Self::Interrupted => ExitCode::Interrupted,
         }
     }
@@ -158,6 +162,7 @@ impl CommandError {
             Self::Domain(error) => domain_hint(error),
             Self::Look(LookError::Connect(error)) => connect_hint(error),
             Self::Migrate(error) => migrate_hint(error),
+            Self::Obstacle(obstacle) => obstacle_hint(obstacle),
             Self::Usage { hint, .. } => Some(hint.clone()),
             Self::NotDone { hint, .. } => hint.clone(),
             Self::Sql(error) => error.hint.clone(),
@@ -500,4 +505,21 @@ fn disagreement_hint(disagreements: &[(String, Vec<crate::name::SchemaName>)]) -
         "mend the history table"
     };
     format!("nothing was changed; {advice}")
+}
+
+fn obstacle_hint(obstacle: &Obstacle) -> Option<String> {
+    let text = match obstacle {
+        Obstacle::Exists { .. } => "`tenantctl list-tenants` lists the tenants".into(),
+        Obstacle::SchemaExists { schema } => format!(
+            "to take it as it is, bring it up to date and register it, add `--adopt`; to be rid of \
+             it, `drop schema {}` in psql",
+            crate::pg::identifier(schema.as_str())
+        ),
+        Obstacle::NothingToAdopt { .. } => "leave out `--adopt` to create it".into(),
+        Obstacle::DomainTaken { .. } => "`tenantctl list-domains` lists the domains".into(),
+        Obstacle::Required { column, .. } => format!("give it with `--set {column}=VALUE`"),
+        Obstacle::NoSuchColumn { .. } => "add it with a shared migration, or leave it out".into(),
+        _ => return None,
+    };
+    Some(text)
 }

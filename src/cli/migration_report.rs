@@ -110,6 +110,7 @@ impl MigrationReport {
                 Mode::Apply => "applied",
                 Mode::Rehearse => "could apply",
                 Mode::Baseline => "recorded",
+                Mode::Create => "created with",
             };
             let schema = printable(schema.as_str());
             self.say(format!("{schema}: {verb} {}", migrations.join(", ")));
@@ -125,7 +126,8 @@ impl MigrationReport {
 
     fn failed(&self, schema: &SchemaName, failure: &Failure) {
         self.failed.set(self.failed.get() + 1);
-        if self.report.verbose || self.failed.get() <= SHOWN {
+        // Of a few, the explanation at the end comes soon enough.
+        if self.total.get() > FEW && (self.report.verbose || self.failed.get() <= SHOWN) {
             self.say(format!(
                 "{}: {}",
                 printable(schema.as_str()),
@@ -196,62 +198,89 @@ fn event_type(mode: Mode) -> &'static str {
         Mode::Apply => "applied",
         Mode::Rehearse => "rehearsed",
         Mode::Baseline => "recorded",
+        Mode::Create => "created",
     }
 }
 
-/// Says how a run ended, and returns its exit status.
+/// Says how a run over the shared schema and the tenants ended, and returns its exit status.
 pub(crate) fn answer(report: &Report, mode: Mode, migrated: Migrated) -> ExitCode {
     let shared_failed = migrated.shared.as_ref().is_some_and(|it| !it.is_complete());
     let mut outcome = migrated.shared.unwrap_or_default();
     outcome.extend(migrated.tenants);
-    explain_failures(report, &outcome);
-    explain_busy(report, &outcome);
-    explain_stop(report, &outcome, shared_failed);
-    report.answer(summary(mode, &outcome));
-    for schema in &outcome.not_attempted {
-        report.object("not_attempted", json!({ "schema": schema.as_str() }));
+    let code = exit_code(&outcome, 0);
+    explain(report, &outcome);
+    if shared_failed && !outcome.not_attempted.is_empty() {
+        report.error("no tenant was started, as the shared schema comes first");
     }
-    let code = exit_code(&outcome);
-    report.object(
-        "summary",
-        json!({
-            event_type(mode): outcome.applied,
-            "up_to_date": outcome.up_to_date,
-            "failed": outcome.failed.len(),
-            "busy": outcome.busy.len(),
-            "not_attempted": outcome.not_attempted.len(),
-            "exit_status": code.number(),
-        }),
-    );
+    summarise(report, mode, &outcome, 0, code);
     if let Some(hint) = hint(&outcome) {
         report.hint(hint);
     }
     code
 }
 
+/// Says how the creation of many tenants ended, `refused` of which were not tried.
+pub(crate) fn answer_created(report: &Report, outcome: &Outcome, refused: usize) -> ExitCode {
+    let code = exit_code(outcome, refused);
+    explain(report, outcome);
+    summarise(report, Mode::Create, outcome, refused, code);
+    if code != ExitCode::Done {
+        report.hint(
+            "mend what is wrong and create those again; a tenant is there whole or not at all",
+        );
+    }
+    code
+}
+
+/// Explains what is not done, and why.
+pub(crate) fn explain(report: &Report, outcome: &Outcome) {
+    explain_failures(report, outcome);
+    explain_busy(report, outcome);
+    explain_stop(report, outcome);
+}
+
+fn summarise(report: &Report, mode: Mode, outcome: &Outcome, refused: usize, code: ExitCode) {
+    report.answer(summary(mode, outcome, refused));
+    for schema in &outcome.not_attempted {
+        report.object("not_attempted", json!({ "schema": schema.as_str() }));
+    }
+    report.object(
+        "summary",
+        json!({
+            event_type(mode): outcome.applied,
+            "up_to_date": outcome.up_to_date,
+            "failed": outcome.failed.len() + refused,
+            "busy": outcome.busy.len(),
+            "not_attempted": outcome.not_attempted.len(),
+            "exit_status": code.number(),
+        }),
+    );
+}
+
 /// Returns `3 schemas migrated, 1 up to date, 1 failed`.
-fn summary(mode: Mode, outcome: &Outcome) -> String {
-    let applied = match mode {
-        Mode::Apply => "migrated",
-        Mode::Rehearse => "could be migrated",
-        Mode::Baseline => "recorded",
+fn summary(mode: Mode, outcome: &Outcome, refused: usize) -> String {
+    let (noun, applied) = match mode {
+        Mode::Apply => ("schema", "migrated"),
+        Mode::Rehearse => ("schema", "could be migrated"),
+        Mode::Baseline => ("schema", "recorded"),
+        Mode::Create => ("tenant", "created"),
     };
     let parts = [
         (outcome.applied, applied),
         (outcome.up_to_date, "up to date"),
-        (outcome.failed.len(), "failed"),
+        (outcome.failed.len() + refused, "failed"),
         (outcome.busy.len(), "busy"),
         (outcome.not_attempted.len(), "not attempted"),
     ];
     let mut said = Vec::new();
     for (number, what) in parts.into_iter().filter(|(number, _)| *number > 0) {
         said.push(match said.is_empty() {
-            true => format!("{} {what}", count(number, "schema")),
+            true => format!("{} {what}", count(number, noun)),
             false => format!("{} {what}", grouped(number)),
         });
     }
     match said.is_empty() {
-        true => "0 schemas: there is nothing to do".into(),
+        true => format!("{}: there is nothing to do", count(0, noun)),
         false => said.join(", "),
     }
 }
@@ -387,7 +416,7 @@ pub(crate) fn describe_holder(holder: &Holder) -> String {
     )
 }
 
-fn explain_stop(report: &Report, outcome: &Outcome, shared_failed: bool) {
+fn explain_stop(report: &Report, outcome: &Outcome) {
     match &outcome.stop {
         Some(Stop::Unreachable(error)) => {
             report.error(printable_lines(&error.to_string()));
@@ -403,9 +432,6 @@ fn explain_stop(report: &Report, outcome: &Outcome, shared_failed: bool) {
             count(outcome.failed.len(), "schema")
         )),
         Some(Stop::Interrupted) => report.error("interrupted"),
-        None if shared_failed && !outcome.not_attempted.is_empty() => {
-            report.error("no tenant was started, as the shared schema comes first");
-        }
         None => {}
     }
     if !outcome.not_attempted.is_empty() {
@@ -415,7 +441,8 @@ fn explain_stop(report: &Report, outcome: &Outcome, shared_failed: bool) {
     }
 }
 
-fn exit_code(outcome: &Outcome) -> ExitCode {
+/// Returns the exit status of a run of which `refused` more were not tried.
+pub(crate) fn exit_code(outcome: &Outcome, refused: usize) -> ExitCode {
     let done = outcome.applied + outcome.up_to_date;
     match &outcome.stop {
         Some(Stop::Interrupted) => return ExitCode::Interrupted,
@@ -423,7 +450,7 @@ fn exit_code(outcome: &Outcome) -> ExitCode {
         _ => {}
     }
     match (
-        outcome.failed.len(),
+        outcome.failed.len() + refused,
         outcome.busy.len(),
         outcome.not_attempted.len(),
     ) {

@@ -13,6 +13,7 @@ mod report;
 mod selection;
 mod signals;
 mod status_report;
+mod tenant_rows;
 mod text;
 
 use clap::Parser as _;

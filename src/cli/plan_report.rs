@@ -53,6 +53,7 @@ fn plan(
         history,
         migrations: set,
         files: &plan.pending,
+        creation: None,
     };
     let script = Script::apply(subject, options);
     let migrations: Vec<String> = plan.pending.iter().map(|&file| set.label(file)).collect();

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::report::Report;
 use super::text::{count, grouped, printable};
+use crate::migration::sql::Folder;
 use crate::migration::{Found, MigrationSet, State, Survey};
 use crate::name::SchemaName;
 
@@ -16,6 +17,14 @@ const NAMED: usize = 5;
 /// Returns `V12`, or `no version` for a schema without a history.
 fn at(version: Option<i64>) -> String {
     version.map_or("no version".into(), |version| format!("V{version}"))
+}
+
+/// Writes the line of a folder's schemas.
+pub(crate) fn answer(report: &Report, set: &MigrationSet, survey: &Survey) {
+    match set.kind() {
+        Folder::Shared => report.answer(shared_line(survey)),
+        Folder::Tenant => report.answer(line(survey)),
+    }
 }
 
 /// Returns what there is beside up to date, in words, with the schemas.

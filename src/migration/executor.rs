@@ -13,7 +13,8 @@ use super::history::{self, Fleet, Found, History, LookError};
 use super::holders::Watch;
 use super::interrupt::{Interrupt, Urgency};
 use super::plan::{Plan, PlanOptions};
-use super::queue::{Planned, Queue, Task};
+use super::queue::{Creation, Planned, Queue, Task};
+use super::script::Registration;
 use super::set::MigrationSet;
 use super::worker::{Verdict, Worker};
 use crate::event::{Blockage, Cause, Event, Failure, Observer};
@@ -40,6 +41,8 @@ pub enum Mode {
     Rehearse,
     /// Record it without running it: refinery's `Target::Fake`.
     Baseline,
+    /// Apply it to a schema that is being created.
+    Create,
 }
 
 /// How plans are carried out.
@@ -169,8 +172,26 @@ impl Executor<'_> {
     /// Migrates the schemas of `fleet` that are behind. A plan that is refused is a failure of its
     /// schema; who wants to touch nothing in that case asks the plans beforehand.
     pub async fn run(&self, fleet: Fleet) -> Outcome {
+        self.carry_out(fleet, HashMap::new()).await
+    }
+
+    /// Creates the schemas of `fleet`, each with every migration and, at the end, the rows that
+    /// register it. A schema that is there is taken for one whose creation was interrupted.
+    pub async fn create(
+        &self,
+        fleet: Fleet,
+        register: HashMap<SchemaName, Vec<Registration>>,
+    ) -> Outcome {
+        self.carry_out(fleet, register).await
+    }
+
+    async fn carry_out(
+        &self,
+        fleet: Fleet,
+        register: HashMap<SchemaName, Vec<Registration>>,
+    ) -> Outcome {
         let run = Run::new(*self);
-        let tasks = run.tasks(fleet);
+        let tasks = run.tasks(fleet, register);
         self.observer.observe(&Event::Begun {
             schemas: tasks.len(),
         });
@@ -210,7 +231,11 @@ impl<'a> Run<'a> {
     }
 
     /// Sorts the fleet into what is to be done and what is not.
-    fn tasks(&self, fleet: Fleet) -> Vec<Task> {
+    fn tasks(
+        &self,
+        fleet: Fleet,
+        mut register: HashMap<SchemaName, Vec<Registration>>,
+    ) -> Vec<Task> {
         let planned: Vec<Rc<Planned>> = fleet
             .histories
             .into_iter()
@@ -218,7 +243,11 @@ impl<'a> Run<'a> {
             .collect();
         let mut tasks = Vec::new();
         for (schema, found) in fleet.schemas {
-            match self.next_task(schema, found, |index| planned[index].clone()) {
+            let creation = register.remove(&schema).map(|rows| Creation {
+                is_new: found == Found::NoSchema,
+                register: rows.into(),
+            });
+            match self.next_task(schema, found, creation, |index| planned[index].clone()) {
                 Ok(task) => tasks.push(task),
                 Err(Sorted::UpToDate) => self.outcome.borrow_mut().up_to_date += 1,
                 Err(Sorted::Failed(schema, cause)) => self.fail(schema, cause.into()),
@@ -237,9 +266,17 @@ impl<'a> Run<'a> {
         &self,
         schema: SchemaName,
         found: Found,
+        creation: Option<Creation>,
         planned: impl FnOnce(usize) -> Rc<Planned>,
     ) -> Result<Task, Sorted> {
         match found {
+            Found::NoSchema if creation.is_some() => {
+                let planned = Rc::new(self.plan(History::default()));
+                Ok(Task {
+                    creation,
+                    ..Task::new(schema, planned)
+                })
+            }
             Found::NoSchema => Err(Sorted::Failed(schema, Cause::NoSchema)),
             Found::Unreadable(why) => Err(Sorted::Failed(schema, Cause::Unreadable(why))),
             Found::History(index) => {
@@ -247,10 +284,13 @@ impl<'a> Run<'a> {
                 if planned.plan.refused {
                     let why = "it does not agree with the migration files".to_owned();
                     Err(Sorted::Failed(schema, Cause::Unreadable(why)))
-                } else if planned.plan.pending.is_empty() {
+                } else if planned.plan.pending.is_empty() && creation.is_none() {
                     Err(Sorted::UpToDate)
                 } else {
-                    Ok(Task::new(schema, planned))
+                    Ok(Task {
+                        creation,
+                        ..Task::new(schema, planned)
+                    })
                 }
             }
         }
@@ -285,11 +325,11 @@ impl<'a> Run<'a> {
                 self.contact();
             }
             let after = match verdict {
-                Verdict::Applied(files) if files == task.planned.plan.pending.len() => {
+                Verdict::Applied { is_last: true, .. } => {
                     self.applied(&task, begun.elapsed());
                     return true;
                 }
-                Verdict::Applied(files) => {
+                Verdict::Applied { files, .. } => {
                     let done = task.planned.plan.pending.iter().take(files);
                     task.applied
                         .extend(done.map(|&file| self.executor.migrations.label(file)));
@@ -331,7 +371,15 @@ impl<'a> Run<'a> {
     async fn look_again(&self, task: Task, after: After, begun: Instant) -> Option<Task> {
         let (found, mut histories) = self.look(&task).await?;
         let planned = |index: usize| Rc::new(self.plan(std::mem::take(&mut histories[index])));
-        match self.next_task(task.schema.clone(), found, planned) {
+        let creation = task.creation.clone().map(|creation| Creation {
+            is_new: found == Found::NoSchema,
+            ..creation
+        });
+        if matches!(after, After::Changed) && creation.as_ref().is_some_and(|it| !it.is_new) {
+            self.fail(task.schema, Cause::SchemaExists.into());
+            return None;
+        }
+        match self.next_task(task.schema.clone(), found, creation, planned) {
             Err(Sorted::UpToDate) => {
                 match after {
                     // The COMMIT whose answer was lost had happened.

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::history::History;
 use super::interrupt::{Interrupt, Urgency};
 use super::plan::Plan;
+use super::script::Registration;
 use crate::event::Blockage;
 use crate::name::SchemaName;
 
@@ -26,11 +27,22 @@ pub(super) struct Planned {
     pub(super) plan: Plan,
 }
 
+/// A schema that is being created.
+#[derive(Debug, Clone)]
+pub(super) struct Creation {
+    /// The schema is still to be made.
+    pub(super) is_new: bool,
+    /// What registers it, in the end.
+    pub(super) register: Rc<[Registration]>,
+}
+
 /// A schema that is behind.
 #[derive(Debug, Clone)]
 pub(super) struct Task {
     pub(super) schema: SchemaName,
     pub(super) planned: Rc<Planned>,
+    /// Set while the schema is being created.
+    pub(super) creation: Option<Creation>,
     /// How often it was found busy.
     pub(super) attempts: u32,
     /// How often it was found busy when nothing else was left to do: these count.
@@ -49,6 +61,7 @@ impl Task {
         Self {
             schema,
             planned,
+            creation: None,
             attempts,
             counted,
             looks,

@@ -45,6 +45,8 @@ pub enum Origin {
     Begin,
     /// The guard.
     Guard,
+    /// Making the schema.
+    CreateSchema,
     /// Making the history table.
     HistoryTable,
     /// The `statement`th statement of the `file`th file in the folder, both from 0.
@@ -58,6 +60,8 @@ pub enum Origin {
     Audit,
     /// The history rows.
     Record,
+    /// The `index`th of the registry rows of a schema that is being created.
+    Register(usize),
     /// `COMMIT` or `ROLLBACK`.
     End,
 }
@@ -100,7 +104,30 @@ pub struct Subject<'a> {
     pub migrations: &'a MigrationSet,
     /// Indexes of the files to apply.
     pub files: &'a [usize],
+    /// Set while the schema is being created.
+    pub creation: Option<Creating<'a>>,
 }
+
+/// A step in the creation of a schema.
+#[derive(Debug, Clone, Copy)]
+pub struct Creating<'a> {
+    /// The schema is still to be made; otherwise an earlier step made it.
+    pub is_new: bool,
+    /// The rows to write in this step, which is then the last.
+    pub register: Option<&'a [Registration]>,
+}
+
+/// A row that registers a schema.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// The statement, which does nothing when the row is there.
+    pub sql: String,
+    /// What the row is, for when somebody else has it: ``domain `acme.example.com` ``.
+    pub what: String,
+}
+
+/// The comment on a schema whose creation takes more than one transaction, until it is complete.
+pub const BEING_CREATED: &str = "tenantctl: being created";
 
 impl Script {
     /// Returns the transaction that applies `subject`'s files and records them.
@@ -113,6 +140,7 @@ impl Script {
         }
         script.audit(subject);
         script.record(subject);
+        script.register(subject);
         script.end(options);
         script
     }
@@ -156,15 +184,30 @@ impl Script {
             Origin::Begin,
             "begin isolation level read committed, read write",
         );
-        self.push(Origin::Begin, settings(subject.schema, options));
-        self.push(Origin::Guard, lock_guard(subject.schema));
-        self.push(Origin::Guard, history_guard(subject));
-        if subject.history.width.is_none() {
+        self.push(Origin::Begin, settings(subject.schema, options, true));
+        self.guard(subject);
+        // A schema to which no file is ever applied needs no history.
+        if subject.history.width.is_none() && !subject.files.is_empty() {
             let width = subject.migrations.new_table_width();
             self.push(
                 Origin::HistoryTable,
                 create_history_table(subject.schema, width),
             );
+        }
+    }
+
+    fn guard(&mut self, subject: Subject<'_>) {
+        let Some(creating) = subject.creation.filter(|it| it.is_new) else {
+            self.push(Origin::Guard, lock_guard(subject.schema));
+            self.push(Origin::Guard, history_guard(subject));
+            return;
+        };
+        let schema = identifier(subject.schema.as_str());
+        self.push(Origin::Guard, absence_guard(subject.schema));
+        self.push(Origin::CreateSchema, format!("create schema {schema}"));
+        if creating.register.is_none() {
+            let mark = format!("comment on schema {schema} is {}", literal(BEING_CREATED));
+            self.push(Origin::CreateSchema, mark);
         }
     }
 
@@ -198,6 +241,26 @@ impl Script {
         self.push(Origin::Record, "discard temp");
         if !subject.files.is_empty() {
             self.push(Origin::Record, history_rows(subject));
+        }
+    }
+
+    /// Registers the schema, at last: until then nobody finds it.
+    fn register(&mut self, subject: Subject<'_>) {
+        let Some(creating) = subject.creation else {
+            return;
+        };
+        let Some(registrations) = creating.register else {
+            return;
+        };
+        if !creating.is_new {
+            let schema = identifier(subject.schema.as_str());
+            self.push(
+                Origin::Record,
+                format!("comment on schema {schema} is null"),
+            );
+        }
+        for (index, registration) in registrations.iter().enumerate() {
+            self.push(Origin::Register(index), registration.sql.clone());
         }
     }
 
@@ -242,7 +305,13 @@ pub(crate) fn lock_key(schema: &SchemaName) -> String {
     )
 }
 
-fn settings(schema: &SchemaName, options: &ScriptOptions) -> String {
+/// Returns the statement that sets what a schema's statements run with, for this transaction or,
+/// where there is none, for the session.
+pub(super) fn settings(
+    schema: &SchemaName,
+    options: &ScriptOptions,
+    for_transaction: bool,
+) -> String {
     let milliseconds = |timeout: Option<Duration>| {
         timeout.map_or_else(|| "0".into(), |it| format!("{}ms", it.as_millis().max(1)))
     };
@@ -263,9 +332,12 @@ fn settings(schema: &SchemaName, options: &ScriptOptions) -> String {
     if options.server_version >= 170_000 {
         settings.push(("transaction_timeout", "0".into()));
     }
-    let calls = settings
-        .iter()
-        .map(|(name, value)| format!("set_config({}, {}, true)", literal(name), literal(value)));
+    let calls = settings.iter().map(|(name, value)| {
+        format!(
+            "set_config('{name}', {}, {for_transaction})",
+            literal(value)
+        )
+    });
     format!("select {}", calls.collect::<Vec<_>>().join(", "))
 }
 
@@ -285,6 +357,26 @@ fn lock_guard(schema: &SchemaName) -> String {
                 lock_key(schema)
             ),
             "locked",
+        ),
+    ])
+}
+
+/// Fails when the schema exists, or somebody else works on it.
+fn absence_guard(schema: &SchemaName) -> String {
+    refuse_when(&[
+        (
+            format!(
+                "not pg_catalog.pg_try_advisory_xact_lock({})",
+                lock_key(schema)
+            ),
+            "locked",
+        ),
+        (
+            format!(
+                "exists (select from pg_catalog.pg_namespace where nspname = {})",
+                literal(schema.as_str())
+            ),
+            "schema-exists",
         ),
     ])
 }
@@ -310,7 +402,7 @@ fn refuse_when(conditions: &[(String, &str)]) -> String {
 }
 
 /// Returns the statement that makes a history table as refinery makes it.
-fn create_history_table(schema: &SchemaName, width: Width) -> String {
+pub(super) fn create_history_table(schema: &SchemaName, width: Width) -> String {
     let table = qualified(schema, HISTORY_TABLE);
     let version = match width {
         Width::Int4 => "int4",
@@ -367,7 +459,7 @@ fn audit(schema: &SchemaName) -> String {
 
 /// Returns the statement that records the files as applied, as refinery records them, in the
 /// width of this history table.
-fn history_rows(subject: Subject<'_>) -> String {
+pub(super) fn history_rows(subject: Subject<'_>) -> String {
     let width = subject
         .history
         .width

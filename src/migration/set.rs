@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 
 use super::plan;
-use super::sql::{self, Context, Finding, Folder, Header, Position, Statement};
+use super::sql::{self, Context, Finding, Folder, Header, Position, Rule, Statement};
 use super::{MigrationFile, MigrationFolder, Width};
 use crate::event::Site;
 
@@ -12,19 +12,17 @@ use crate::event::Site;
 #[derive(Debug)]
 pub struct MigrationSet {
     folder: MigrationFolder,
-    kind: Folder,
-    shared_schema: String,
+    context: Context,
     sources: Vec<OnceCell<sql::Script>>,
 }
 
 impl MigrationSet {
-    /// Returns the migrations of `folder`, which run in the shared schema or in every tenant's.
-    pub fn new(folder: MigrationFolder, kind: Folder, shared_schema: &str) -> Self {
+    /// Returns the migrations of `folder`, which run as `context` says.
+    pub fn new(folder: MigrationFolder, context: Context) -> Self {
         let sources = folder.files().iter().map(|_| OnceCell::new()).collect();
         Self {
             folder,
-            kind,
-            shared_schema: shared_schema.to_owned(),
+            context,
             sources,
         }
     }
@@ -36,7 +34,7 @@ impl MigrationSet {
 
     /// Returns whether these run in the shared schema or in every tenant's.
     pub fn kind(&self) -> Folder {
-        self.kind
+        self.context.folder
     }
 
     /// Returns the `index`th file, from 0.
@@ -68,12 +66,24 @@ impl MigrationSet {
 
     /// Whether these are to stay within the schema they run in.
     pub(super) fn is_confined(&self) -> bool {
-        self.kind == Folder::Tenant
+        self.context.folder == Folder::Tenant
     }
 
     /// Whether one of `files` was deliberately allowed to reach outside its schema.
     pub(super) fn may_leave(&self, files: &[usize]) -> bool {
-        files.is_empty() && self.kind == Folder::Shared // TODO
+        let leaves = |rule: &Rule| {
+            matches!(
+                rule,
+                Rule::OtherSchema
+                    | Rule::SchemaChange
+                    | Rule::SearchPath
+                    | Rule::Extension
+                    | Rule::DatabaseWide
+            )
+        };
+        files
+            .iter()
+            .any(|&file| self.source(file).allowed.iter().any(leaves))
     }
 
     /// Returns the width of a history table that is made now: refinery's default, unless a version
@@ -151,9 +161,6 @@ impl MigrationSet {
     }
 
     fn source(&self, index: usize) -> &sql::Script {
-        self.sources[index].get_or_init(|| {
-            let context = Context::new(self.kind, &self.shared_schema);
-            sql::Script::read(&self.file(index).sql, &context)
-        })
+        self.sources[index].get_or_init(|| sql::Script::read(&self.file(index).sql, &self.context))
     }
 }

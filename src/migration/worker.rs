@@ -8,8 +8,8 @@ use super::executor::{Executor, Mode};
 use super::holders::{self, Watch};
 use super::no_transaction;
 use super::queue::Task;
-use super::script::{Message, Origin, REFUSAL, Script, ScriptOptions, Step, Subject};
-use crate::event::{Blockage, BlockageKind, Cause, Failure, Site};
+use super::script::{Creating, Message, Origin, REFUSAL, Script, ScriptOptions, Step, Subject};
+use crate::event::{Blockage, BlockageKind, Cause, Event, Failure, Site};
 use crate::pg::{ConnectError, Connection, Incomplete, Lane, SqlError};
 
 /// Most attempts wait no longer than this for a lock, as everything that comes after us waits
@@ -18,8 +18,8 @@ const SHORT_WAIT: Duration = Duration::from_millis(200);
 
 /// What came of one attempt.
 pub(super) enum Verdict {
-    /// So many of the plan's files were applied and recorded.
-    Applied(usize),
+    /// So many of the plan's files were applied and recorded, and it may be that nothing is left.
+    Applied { files: usize, is_last: bool },
     /// The schema is as it was, and will be again however often it is tried.
     Failed(Box<Failure>),
     /// The schema is as it was; somebody is using it.
@@ -74,9 +74,10 @@ impl<'a> Worker<'a> {
                 .take_while(|&&file| !migrations.is_no_transaction(file))
                 .count(),
         };
-        if together == 0 {
-            return no_transaction::attempt(&self.executor, &self.name, task, pending[0]).await;
+        if together == 0 && !pending.is_empty() {
+            return self.attempt_alone(task, pending[0]).await;
         }
+        let is_last = together == pending.len();
         let server_version = match self.lane.serve(1).await {
             Ok(connection) => connection.server_version(),
             Err(error) => return Verdict::NoConnection(error),
@@ -87,17 +88,28 @@ impl<'a> Worker<'a> {
             history: &task.planned.history,
             migrations,
             files: &pending[..together],
+            creation: task.creation.as_ref().map(|it| Creating {
+                is_new: it.is_new,
+                register: is_last.then_some(&*it.register),
+            }),
         };
         let script = match self.executor.options.mode {
             Mode::Baseline => Script::baseline(subject, &options),
-            Mode::Apply | Mode::Rehearse => Script::apply(subject, &options),
+            Mode::Apply | Mode::Rehearse | Mode::Create => Script::apply(subject, &options),
         };
         let begun = Instant::now();
         watch.begin(self.number);
         let sent = self.send(&script).await;
         let holders = watch.end(self.number);
         match sent {
-            Ok(()) => Verdict::Applied(self.rehearsed_or(together, pending.len())),
+            // What follows a file that cannot run in a transaction cannot be rehearsed.
+            Ok(()) => {
+                let is_last = is_last || self.executor.options.mode == Mode::Rehearse;
+                Verdict::Applied {
+                    files: together,
+                    is_last,
+                }
+            }
             Err(Sent::Refused(refused)) => {
                 let holders = Seen {
                     holders,
@@ -109,14 +121,23 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// A rehearsal ends with the first part: what follows a file that cannot run in a transaction
-    /// cannot be rehearsed.
-    fn rehearsed_or(&self, together: usize, all: usize) -> usize {
+    async fn attempt_alone(&mut self, task: &Task, file: usize) -> Verdict {
         if self.executor.options.mode == Mode::Rehearse {
-            all
-        } else {
-            together
+            let label = self.executor.migrations.label(file);
+            let text = format!(
+                "{}: {label} cannot be rehearsed, as it runs in no transaction",
+                task.schema
+            );
+            self.executor.observer.observe(&Event::Warning(text));
+            return Verdict::Applied {
+                files: 0,
+                is_last: true,
+            };
         }
+        // The connection's place is taken by the file's session.
+        self.lane.close().await;
+        let options = self.script_options(task, 0);
+        no_transaction::attempt(&self.executor, options, task, file).await
     }
 
     fn script_options(&self, task: &Task, server_version: u32) -> ScriptOptions {
@@ -165,13 +186,13 @@ impl<'a> Worker<'a> {
         }
         match refused.refusal() {
             Some("no-schema") => Verdict::Failed(Box::new(Cause::NoSchema.into())),
-            Some("history-changed") => Verdict::HistoryChanged,
+            Some("history-changed" | "schema-exists") => Verdict::HistoryChanged,
             Some("locked") => self.locked(task).await,
             Some(other) => {
                 let touched = other.strip_prefix("outside:").unwrap_or(other).to_owned();
                 Verdict::Failed(Box::new(Cause::Outside { touched }.into()))
             }
-            None => self.judge_sql(refused, seen),
+            None => self.judge_sql(task, refused, seen),
         }
     }
 
@@ -187,7 +208,7 @@ impl<'a> Worker<'a> {
         }))
     }
 
-    fn judge_sql(&self, refused: Refused, seen: Seen) -> Verdict {
+    fn judge_sql(&self, task: &Task, refused: Refused, seen: Seen) -> Verdict {
         let site = refused.site(self.executor);
         let Refused { step, error, .. } = refused;
         let holders = seen.holders;
@@ -212,6 +233,16 @@ impl<'a> Worker<'a> {
             // The history table was made, or dropped, by somebody else meanwhile.
             ("42P01" | "3F000", Origin::Guard) | ("42P07" | "23505", Origin::HistoryTable) => {
                 return Verdict::HistoryChanged;
+            }
+            ("42P06", Origin::CreateSchema) => return Verdict::HistoryChanged,
+            ("23505", Origin::Register(index)) => {
+                let what = task
+                    .creation
+                    .as_ref()
+                    .map(|it| it.register[index].what.clone());
+                Cause::Taken {
+                    what: what.unwrap_or_default(),
+                }
             }
             ("57014", _) if timeout.is_some_and(|it| seen.elapsed >= it) => Cause::TimedOut(error),
             ("57014", _) => Cause::Cancelled(error),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 
-use super::connection::Connection;
+use super::connection::{Connection, Incomplete};
 use super::error::{self, ConnectError, Place, SqlError};
 use super::server::ServerConnection;
 
@@ -132,6 +132,37 @@ impl Database {
             Err(_) => Err(ConnectError::NoAnswer {
                 place: self.place(),
                 seconds: self.connect_timeout.as_secs(),
+            }),
+        }
+    }
+
+    /// Opens a connection whose session is ours alone, or returns `None` where a pooler stands in
+    /// between: a setting given at start-up reaches the server's session only when the connection
+    /// leads straight to it.
+    pub async fn connect_directly(
+        &self,
+        application_name: &str,
+    ) -> Result<Option<Connection>, ConnectError> {
+        let options = self
+            .options
+            .clone()
+            .options([("tenantctl.session", "direct")]);
+        let database = Self {
+            options,
+            ..self.clone()
+        };
+        let mut connection = match database.connect(application_name).await {
+            // PgBouncer: `unsupported startup parameter: options`.
+            Err(ConnectError::Refused { source, .. }) if source.is("08P01") => return Ok(None),
+            other => other?,
+        };
+        let question = "select current_setting('tenantctl.session', true) = 'direct'";
+        match connection.ask(question).await {
+            Ok(rows) => Ok(rows.rows[0].flag(0).then_some(connection)),
+            Err(Incomplete::Lost(error)) => Err(error),
+            Err(Incomplete::Sql(source)) => Err(ConnectError::Refused {
+                place: self.place(),
+                source,
             }),
         }
     }

@@ -50,6 +50,22 @@ impl SqlError {
         }
     }
 
+    /// Returns an error of ours in the form of the server's, with the SQLSTATE for bad input.
+    pub(crate) fn of_text(message: &str) -> Self {
+        Self {
+            message: message.to_owned(),
+            detail: None,
+            hint: None,
+            code: "22023".into(),
+            position: None,
+            context: None,
+            schema: None,
+            table: None,
+            constraint: None,
+            fatal: false,
+        }
+    }
+
     /// Whether this is the SQLSTATE `code`.
     pub fn is(&self, code: &str) -> bool {
         self.code == code

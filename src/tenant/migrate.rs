@@ -61,6 +61,25 @@ pub struct Migrated {
     pub tenants: Outcome,
 }
 
+impl Migrated {
+    /// Whether every schema is where it should be.
+    pub fn is_complete(&self) -> bool {
+        self.shared
+            .iter()
+            .chain([&self.tenants])
+            .all(Outcome::is_complete)
+    }
+
+    /// Returns how many schemas something was applied to.
+    pub fn applied(&self) -> usize {
+        self.shared
+            .iter()
+            .chain([&self.tenants])
+            .map(|outcome| outcome.applied)
+            .sum()
+    }
+}
+
 /// Why nothing was done.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
@@ -227,28 +246,13 @@ impl<'a> Migrate<'a> {
 
     /// Checks the files that would run. An old file that was applied long ago is left in peace.
     fn check_files(&self, prepared: &Prepared) -> Result<Vec<FileFinding>, MigrateError> {
-        let (mut refused, mut warned) = (Vec::new(), Vec::new());
-        for (set, survey) in self.parts(prepared) {
-            for file in survey.pending_files() {
-                for finding in set.findings(file) {
-                    let site = set.site_at(file, finding.line, Some(finding.column));
-                    let (message, advice) = (finding.message(), finding.advice());
-                    let it = FileFinding {
-                        site,
-                        message,
-                        advice,
-                    };
-                    match finding.severity() {
-                        Severity::Refused => refused.push(it),
-                        Severity::Warned => warned.push(it),
-                    }
-                }
-            }
-        }
-        match refused.is_empty() {
-            true => Ok(warned),
-            false => Err(MigrateError::Forbidden(refused)),
-        }
+        let parts = self.parts(prepared).into_iter();
+        check_files(parts.flat_map(|(set, survey)| {
+            survey
+                .pending_files()
+                .into_iter()
+                .map(move |file| (set, file))
+        }))
     }
 
     /// Migrates what was found to be behind: the shared schema first, and the tenants once it is
@@ -324,5 +328,40 @@ impl<'a> Migrate<'a> {
             .into()),
             false => Ok(()),
         }
+    }
+}
+
+/// Checks what files say, and returns what should be known although it is not refused.
+pub(super) fn check_files<'a>(
+    files: impl Iterator<Item = (&'a MigrationSet, usize)>,
+) -> Result<Vec<FileFinding>, MigrateError> {
+    let (mut refused, mut warned) = (Vec::new(), Vec::new());
+    for (set, file) in files {
+        if set.statements(file).is_empty() {
+            warned.push(empty_file(set, file));
+        }
+        for finding in set.findings(file) {
+            let it = FileFinding {
+                site: set.site_at(file, finding.line, Some(finding.column)),
+                message: finding.message(),
+                advice: finding.advice(),
+            };
+            match finding.severity() {
+                Severity::Refused => refused.push(it),
+                Severity::Warned => warned.push(it),
+            }
+        }
+    }
+    match refused.is_empty() {
+        true => Ok(warned),
+        false => Err(MigrateError::Forbidden(refused)),
+    }
+}
+
+fn empty_file(set: &MigrationSet, file: usize) -> FileFinding {
+    FileFinding {
+        site: set.site_at(file, 1, None),
+        message: "the file holds no statement; it is recorded as applied all the same".into(),
+        advice: "write its SQL before it is applied, or leave it out".into(),
     }
 }

@@ -2,6 +2,7 @@
 
 mod change;
 mod column;
+mod create;
 mod domain;
 mod domain_sql;
 mod listing;
@@ -11,6 +12,7 @@ mod selection;
 
 pub use change::ChangeError;
 pub use column::{Column, columns};
+pub use create::{CreateTenants, NewTenant, Obstacle, PreparedTenants, check_value};
 pub use domain::{
     DeletedDomain, Domain, DomainError, NewPrimary, create_domain, delete_domain, list_domains,
     set_primary_domain,

@@ -1,4 +1,5 @@
 //! Tests of the real program on a real Postgres.
 
+mod cli;
 mod server;
 mod support;

@@ -4,9 +4,10 @@ use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, getsid, kill_process};
 use sqlx::{ConnectOptions, Connection};
 use tenantctl::pg::server::{
     PrivateServer, RunningServer, ServerConnection, ServerError, ServerFinding, ServerState,
@@ -195,6 +196,42 @@ fn a_half_made_data_directory_is_made_again() {
     assert_eq!(own.findings(), [ServerFinding::HalfMade { path }]);
     assert!(own.server.start().unwrap().made);
     assert!(!half_made.exists());
+}
+
+/// Set for a process that is killed while it starts a server: the server's folder.
+const START_IN: &str = "TENANTCTL_TEST_START_IN";
+
+/// Not a test: what that process does. In a test run it has nothing to do.
+#[test]
+fn starts_a_server_and_may_be_killed() {
+    if let Some(folder) = std::env::var_os(START_IN) {
+        disposable(Path::new(&folder)).start().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_killed_while_making_a_server_leaves_nothing_in_the_way() {
+    let own = Own::new();
+    let mut killed = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "server::starts_a_server_and_may_be_killed"])
+        .env(START_IN, &own.folder)
+        .spawn()
+        .unwrap();
+    let is_making = async || fs::read_dir(own.home()).is_ok_and(|home| home.count() > 1);
+    eventually("the data are being made", is_making).await;
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+
+    assert_ne!(own.findings(), []);
+    assert!(own.server.start().unwrap().made);
+    assert_eq!(own.findings(), []);
+}
+
+#[test]
+fn it_is_in_a_session_of_its_own() {
+    let (_own, server) = Own::started();
+    let session = getsid(Pid::from_raw(server.pid.try_into().unwrap())).unwrap();
+    assert_ne!(session, getsid(None).unwrap());
 }
 
 #[test]

@@ -1,12 +1,16 @@
 //! `dev`: the project's private server.
 
+use std::path::Path;
+
 use serde_json::json;
 
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, CommandResult};
 use crate::cli::exit_code::ExitCode;
 use crate::cli::report::Report;
-use crate::pg::server::{PrivateServer, RunningServer, ServerFinding, ServerState, ServerStatus};
+use crate::pg::server::{
+    PrivateServer, RunningServer, ServerFinding, ServerState, ServerStatus, Started,
+};
 
 /// Start, stop, look at or destroy the project's private server
 ///
@@ -28,11 +32,12 @@ pub(crate) enum DevCommand {
     },
 }
 
-pub(crate) fn run(context: &mut Context, command: &DevCommand) -> CommandResult {
-    let server = PrivateServer::of(&context.root()?);
+pub(crate) async fn run(context: &mut Context, command: &DevCommand) -> CommandResult {
+    let root = context.root()?;
+    let server = PrivateServer::of(&root);
     let report = &context.report;
     match command {
-        DevCommand::Start => start(report, &server),
+        DevCommand::Start => start(report, &root).await,
         DevCommand::Stop => {
             let what = if server.stop()? {
                 "stopped"
@@ -51,8 +56,15 @@ pub(crate) fn run(context: &mut Context, command: &DevCommand) -> CommandResult 
     }
 }
 
-fn start(report: &Report, server: &PrivateServer) -> CommandResult {
-    let started = server.start()?;
+/// Starts the private server; it takes a second or two, during which signals are heard.
+pub(crate) async fn start_server(root: &Path) -> Result<Started, CommandError> {
+    let server = PrivateServer::of(root);
+    let started = tokio::task::spawn_blocking(move || server.start()).await;
+    Ok(started.expect("starting does not panic")?)
+}
+
+async fn start(report: &Report, root: &Path) -> CommandResult {
+    let started = start_server(root).await?;
     let what = match (started.already_running, started.made) {
         (true, _) => "was running already",
         (_, true) => "made and started",

@@ -30,9 +30,7 @@ pub(crate) fn run(context: &mut Context, args: &InitArgs) -> CommandResult {
         without_users: args.without_users,
     };
     let written = project::init(&args.dir, options)?;
-    let is_new = written
-        .iter()
-        .any(|it| !matches!(it, Written::AlreadyThere(_)));
+    let is_new = written.iter().any(is_new);
     say(&context.report, &written);
     if is_new {
         context.report.say("next: `tenantctl quickstart`, or `tenantctl migrate-schemas --shared` with a database of yours");
@@ -40,6 +38,11 @@ pub(crate) fn run(context: &mut Context, args: &InitArgs) -> CommandResult {
         context.report.answer("nothing was missing");
     }
     Ok(ExitCode::Done)
+}
+
+/// Whether something was missing and has been written.
+pub(crate) fn is_new(written: &Written) -> bool {
+    !matches!(written, Written::AlreadyThere(_))
 }
 
 /// Says what was written.

@@ -2,6 +2,7 @@
 
 mod baseline;
 mod create_domain;
+mod create_tenant;
 mod delete_domain;
 mod dev;
 mod init;
@@ -28,6 +29,7 @@ pub(crate) enum Command {
     #[command(visible_alias = "show-migrations")]
     Status(status::StatusArgs),
     Baseline(baseline::BaselineArgs),
+    CreateTenant(create_tenant::CreateTenantArgs),
     ListTenants(list_tenants::ListTenantsArgs),
     CreateDomain(create_domain::CreateDomainArgs),
     ListDomains(list_domains::ListDomainsArgs),
@@ -41,11 +43,12 @@ impl Command {
         match self {
             Self::Quickstart(args) => quickstart::run(context, args).await,
             Self::Init(args) => init::run(context, args),
-            Self::Dev(command) => dev::run(context, command),
+            Self::Dev(command) => dev::run(context, command).await,
             Self::Makemigrations(args) => makemigrations::run(context, args),
             Self::MigrateSchemas(args) => migrate_schemas::run(context, args).await,
             Self::Status(args) => status::run(context, args).await,
             Self::Baseline(args) => baseline::run(context, args).await,
+            Self::CreateTenant(args) => create_tenant::run(context, args).await,
             Self::ListTenants(args) => list_tenants::run(context, args).await,
             Self::CreateDomain(args) => create_domain::run(context, args).await,
             Self::ListDomains(args) => list_domains::run(context, args).await,

@@ -12,7 +12,6 @@ use crate::cli::selection::SelectionArgs;
 use crate::cli::status_report;
 use crate::cli::text::few;
 use crate::migration::scaffold::FolderKind;
-use crate::migration::sql::Folder;
 use crate::migration::{MigrationSet, PlanOptions, Survey};
 use crate::tenant::{Migrate, Prepared};
 
@@ -71,10 +70,8 @@ fn show(report: &Report, set: &MigrationSet, survey: &Survey, is_single: bool) {
     } else if report.verbose && !report.is_json() {
         let header = ["schema", "state", "version", "pending"];
         report.list("schema", &header, &status_report::rows(survey));
-    } else if set.kind() == Folder::Shared {
-        report.answer(status_report::shared_line(survey));
     } else {
-        report.answer(status_report::line(survey));
+        status_report::answer(report, set, survey);
     }
 }
 

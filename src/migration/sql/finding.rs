@@ -97,6 +97,7 @@ impl Rule {
                 | Rule::PsqlCommand
                 | Rule::CopyFromStdin
                 | Rule::Directive
+                | Rule::Unread
         )
     }
 }

@@ -12,7 +12,7 @@ use std::thread;
 use squawk_syntax::SourceFile;
 use squawk_syntax::ast::{self, AstNode};
 
-pub(super) use squawk_syntax::{SyntaxKind as Kind, SyntaxNode as Node};
+pub(super) use squawk_syntax::{SyntaxKind as Kind, SyntaxNode as Node, SyntaxToken as Token};
 
 /// A parsed file.
 pub(super) struct Tree {
@@ -20,6 +20,16 @@ pub(super) struct Tree {
     pub(super) root: Node,
     /// Where the parser found something it does not understand, in ascending order.
     pub(super) errors: Vec<usize>,
+}
+
+impl Tree {
+    /// Returns whether the parser did not understand something in these bytes.
+    pub(super) fn has_error(&self, bytes: Range<usize>) -> bool {
+        let first = self.errors.partition_point(|error| *error < bytes.start);
+        self.errors
+            .get(first)
+            .is_some_and(|error| *error < bytes.end)
+    }
 }
 
 /// Postgres' own parser gives up at this depth (`YYMAXDEPTH`), so nothing valid is deeper.
@@ -90,9 +100,13 @@ pub(super) fn range(node: &Node) -> Range<usize> {
     node.text_range().into()
 }
 
-/// Returns whether nodes of this kind are whole statements.
-pub(super) fn is_statement(kind: Kind) -> bool {
-    ast::Stmt::can_cast(kind)
+/// Returns the statements below a node, without the statements inside them.
+pub(super) fn statements(node: &Node) -> Vec<Node> {
+    let statements = |child: Node| match ast::Stmt::can_cast(child.kind()) {
+        true => vec![child],
+        false => statements(&child),
+    };
+    node.children().flat_map(statements).collect()
 }
 
 /// Returns the first child of this kind.

@@ -30,6 +30,12 @@ pub(super) struct Allowances {
 }
 
 impl Allowances {
+    /// Returns the rules that are set aside anywhere.
+    pub(super) fn rules(&self) -> Vec<Rule> {
+        let above = self.above.iter().map(|(_, rule)| *rule);
+        self.everywhere.iter().copied().chain(above).collect()
+    }
+
     pub(super) fn allow(&self, piece: usize, rule: Rule) -> bool {
         self.everywhere.contains(&rule) || self.above.contains(&(piece, rule))
     }
@@ -117,5 +123,27 @@ fn place(text: &str, offset: usize, pieces: &[Piece]) -> Result<usize, Directive
     match shares_its_line || is_inside || is_last {
         true => Err(Directive::AboveNothing),
         false => Ok(next),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_comment_on_the_first_line_declares_no_transaction() {
+        let cases = [
+            ("-- tenantctl: no-transaction\nselect 1", true),
+            ("--tenantctl:no-transaction\r\n", true),
+            ("  -- tenantctl: no-transaction", true),
+            ("", false),
+            ("\n-- tenantctl: no-transaction", false),
+            ("-- tenantctl: no-transactions", false),
+            ("/* tenantctl: no-transaction */", false),
+            ("select '-- tenantctl: no-transaction'", false),
+        ];
+        for (text, no_transaction) in cases {
+            assert_eq!(Header::of(text), Header { no_transaction }, "{text:?}");
+        }
     }
 }

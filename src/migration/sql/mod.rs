@@ -1,7 +1,7 @@
 //! What the SQL in a migration file is, by the Postgres grammar.
 //!
 //! A file is read once, as a [`Script`]: its statements with their places, and what it may not
-//! say. Boundaries and kinds come from a full Postgres parser, which only [`grammar`] knows; what
+//! say. Boundaries and kinds come from a full Postgres parser, which only `grammar` knows; what
 //! it does not understand is not refused for that, but travels alone and is left to the server.
 //!
 //! ```
@@ -40,22 +40,28 @@ pub struct Script {
     pub statements: Vec<Statement>,
     /// What the file may not say, in the order of the file.
     pub findings: Vec<Finding>,
+    /// The rules that it sets aside, for one of its statements or for all.
+    pub allowed: Vec<Rule>,
 }
 
 impl Script {
     /// Returns what `text` is, parsing it once.
     pub fn read(text: &str, context: &Context) -> Script {
         let header = Header::of(text);
-        let (statements, findings) = grammar::with_tree(text, |tree| {
+        let read = grammar::with_tree(text, |tree| {
             let pieces = pieces::pieces(tree);
-            let findings = rules::findings(text, &pieces, header, context);
-            (statement::from_pieces(text, &pieces), findings)
-        })
-        .unwrap_or_else(|| (statement::unread(text), rules::unread(text)));
-        Script {
+            Script {
+                header,
+                statements: statement::from_pieces(text, &pieces),
+                findings: rules::findings(text, &pieces, header, context),
+                allowed: header::allowances(text, &pieces).0.rules(),
+            }
+        });
+        read.unwrap_or_else(|| Script {
             header,
-            statements,
-            findings,
-        }
+            statements: statement::unread(text),
+            findings: rules::unread(text),
+            allowed: Vec::new(),
+        })
     }
 }

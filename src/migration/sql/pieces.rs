@@ -6,9 +6,11 @@
 
 use std::ops::Range;
 
-use super::grammar::{Kind, Node, Tree, range};
+use super::grammar::{Kind, Node, Token, Tree, range};
+use super::header;
 
 /// The file in pieces.
+#[derive(Default)]
 pub(super) struct Pieces {
     /// What the semicolons separate, in order.
     pub(super) pieces: Vec<Piece>,
@@ -31,34 +33,43 @@ pub(super) struct Piece {
 
 /// Returns the pieces of a file.
 pub(super) fn pieces(tree: &Tree) -> Pieces {
-    let mut found = Pieces {
-        pieces: Vec::new(),
-        directives: Vec::new(),
+    let mut reader = Reader {
+        tree,
+        found: Pieces::default(),
+        open: None,
+        begins: 0,
     };
-    let mut open: Option<Piece> = None;
-    let mut begins = 0;
-    for token in tree
-        .root
-        .descendants_with_tokens()
+    let elements = tree.root.descendants_with_tokens();
+    elements
         .filter_map(|element| element.into_token())
-    {
+        .for_each(|token| reader.token(&token));
+    reader.end_piece(range(&tree.root).end + 1);
+    attach(&mut reader.found.pieces, tree);
+    reader.found
+}
+
+/// Reads a file token by token.
+struct Reader<'a> {
+    tree: &'a Tree,
+    found: Pieces,
+    open: Option<Piece>,
+    /// Where the territory of the open piece begins: after the last semicolon.
+    begins: usize,
+}
+
+impl Reader<'_> {
+    fn token(&mut self, token: &Token) {
         let here: Range<usize> = token.text_range().into();
         match token.kind() {
             Kind::WHITESPACE => {}
-            Kind::COMMENT => {
-                if super::header::is_directive(token.text()) {
-                    found.directives.push((here.start, token.text().to_owned()));
-                }
-            }
-            Kind::SEMICOLON if !token.parent_ancestors().any(|node| keeps_semicolons(&node)) => {
-                found.pieces.extend(
-                    open.take()
-                        .map(|piece| piece.judged(tree, begins..here.end)),
-                );
-                begins = here.end;
-            }
+            Kind::COMMENT if !header::is_directive(token.text()) => {}
+            Kind::COMMENT => self
+                .found
+                .directives
+                .push((here.start, token.text().to_owned())),
+            Kind::SEMICOLON if ends_a_statement(token) => self.end_piece(here.end),
             kind => {
-                let piece = open.get_or_insert_with(|| Piece::at(here.start));
+                let piece = self.open.get_or_insert_with(|| Piece::at(here.start));
                 piece.range.end = here.end;
                 if kind == Kind::ERROR && token.text().starts_with('\\') {
                     piece.backslash.get_or_insert(here.start);
@@ -66,16 +77,19 @@ pub(super) fn pieces(tree: &Tree) -> Pieces {
             }
         }
     }
-    let end = range(&tree.root).end + 1;
-    found
-        .pieces
-        .extend(open.map(|piece| piece.judged(tree, begins..end)));
-    attach(&mut found.pieces, tree);
-    found
+
+    fn end_piece(&mut self, end: usize) {
+        if let Some(mut piece) = self.open.take() {
+            piece.alone = self.tree.has_error(self.begins..end);
+            self.found.pieces.push(piece);
+        }
+        self.begins = end;
+    }
 }
 
-fn keeps_semicolons(node: &Node) -> bool {
-    matches!(node.kind(), Kind::ATOMIC_BODY | Kind::RULE_STMT_LIST)
+fn ends_a_statement(semicolon: &Token) -> bool {
+    let keeps_it = |node: Node| matches!(node.kind(), Kind::ATOMIC_BODY | Kind::RULE_STMT_LIST);
+    !semicolon.parent_ancestors().any(keeps_it)
 }
 
 /// Gives each piece the statement it begins with. One that ends before the piece does is followed
@@ -104,17 +118,5 @@ impl Piece {
             alone: false,
             backslash: None,
         }
-    }
-
-    /// `territory` is the piece with the space before it and the semicolon after it.
-    fn judged(mut self, tree: &Tree, territory: Range<usize>) -> Piece {
-        let error = tree
-            .errors
-            .partition_point(|error| *error < territory.start);
-        self.alone = tree
-            .errors
-            .get(error)
-            .is_some_and(|error| *error < territory.end);
-        self
     }
 }

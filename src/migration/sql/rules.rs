@@ -114,32 +114,23 @@ fn placed(text: &str, mut found: Vec<Found>) -> Vec<Finding> {
 
 impl Look<'_> {
     fn piece(&self, text: &str, piece: &Piece) -> Vec<Found> {
-        let mut found: Vec<Found> = Vec::new();
-        if let Some(offset) = piece.backslash {
-            let line = text[offset..].lines().next().unwrap_or_default();
-            found.push((
-                offset,
-                Problem::PsqlCommand {
-                    text: line.trim_end().to_owned(),
-                },
-            ));
-        }
+        let mut found: Vec<Found> = piece
+            .backslash
+            .map(|at| psql_command(text, at))
+            .into_iter()
+            .collect();
         let Some(node) = &piece.node else {
             return found;
         };
+        let in_file = |(node, problem): (Node, Problem)| (range(&node).start, problem);
         found.extend(psql_variables(text, node));
         found.extend(
             self.statement(node)
                 .map(|problem| (range(node).start, problem)),
         );
-        found.extend(
-            names::problems(node, self).map(|(node, problem)| (range(&node).start, problem)),
-        );
+        found.extend(names::problems(node, self).map(in_file));
         if functions::run_now(node.kind()) {
-            found.extend(
-                functions::problems(node, self)
-                    .map(|(node, problem)| (range(&node).start, problem)),
-            );
+            found.extend(functions::problems(node, self).map(in_file));
         }
         if node.kind() == Kind::DO {
             found.extend(Body::of(node).into_iter().flat_map(|body| self.body(&body)));
@@ -148,27 +139,32 @@ impl Look<'_> {
     }
 
     fn statement(&self, node: &Node) -> Option<Problem> {
+        let in_a_transaction = || match self.in_transaction {
+            true => commands::needs_no_transaction(node),
+            false => None,
+        };
         commands::problem(node, self)
             .or_else(|| left_behind::problem(node))
-            .or_else(|| {
-                self.in_transaction
-                    .then(|| commands::needs_no_transaction(node))?
-            })
+            .or_else(in_a_transaction)
     }
 
-    /// The statements of a `DO` block. What the server itself refuses in one is left to it.
+    /// The statements of a `DO` block, which is in a transaction whatever the file says. What the
+    /// server itself refuses in one is left to it.
     fn body(&self, body: &Body) -> Vec<Found> {
-        let statements = body
-            .root
-            .descendants()
-            .filter(|node| grammar::is_statement(node.kind()));
-        let in_statements = statements.filter_map(|node| {
-            let problem = commands::problem(&node, self).or_else(|| left_behind::problem(&node))?;
-            Some((node, problem)).filter(|(_, problem)| problem.rule() != Rule::CopyFromStdin)
-        });
+        let look = &Look {
+            in_transaction: true,
+            ..*self
+        };
+        let in_statements = grammar::statements(&body.root)
+            .into_iter()
+            .filter_map(|node| {
+                let problem =
+                    commands::problem(&node, look).or_else(|| left_behind::problem(&node))?;
+                Some((node, problem)).filter(|(_, problem)| problem.rule() != Rule::CopyFromStdin)
+            });
         in_statements
-            .chain(names::problems(&body.root, self))
-            .chain(functions::problems(&body.root, self))
+            .chain(names::problems(&body.root, look))
+            .chain(functions::problems(&body.root, look))
             .map(|(node, problem)| (body.offset(&node), problem))
             .collect()
     }
@@ -176,6 +172,17 @@ impl Look<'_> {
     fn is_tenant(&self) -> bool {
         self.context.folder == Folder::Tenant
     }
+}
+
+/// A backslash outside strings and comments, which only psql understands.
+fn psql_command(text: &str, offset: usize) -> Found {
+    let line = text[offset..].lines().next().unwrap_or_default();
+    (
+        offset,
+        Problem::PsqlCommand {
+            text: line.trim_end().to_owned(),
+        },
+    )
 }
 
 /// `:name`, `:'name'`, which psql replaces before the server sees it.

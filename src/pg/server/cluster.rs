@@ -64,17 +64,15 @@ impl Cluster {
         database: &str,
         password: &str,
     ) -> Result<(), ServerError> {
-        self.remove_half_made()?;
+        self.remove_half_made();
         let new = self
             .home
             .join(format!("{HALF_MADE}{:08x}", fastrand::u32(..)));
         self.initdb(programs, &new, password)
             .and_then(|()| self.create_database(programs, &new, database))
             .and_then(|()| fs::rename(&new, self.data()).map_err(ServerError::io("rename", &new)))
-            .inspect_err(|_| {
-                // A full disk should not stay full; the error itself is worth more than another.
-                let _ = self.remove_half_made();
-            })
+            // A full disk should not stay full.
+            .inspect_err(|_| self.remove_half_made())
     }
 
     /// Returns what was left when somebody was killed while making the data.
@@ -87,16 +85,11 @@ impl Cluster {
             .collect()
     }
 
-    fn remove_half_made(&self) -> Result<(), ServerError> {
+    /// Removes what can be removed of it: a killed program's `initdb` may still be writing there.
+    fn remove_half_made(&self) {
         for path in self.half_made() {
-            let removed = if path.is_dir() {
-                fs::remove_dir_all(&path)
-            } else {
-                fs::remove_file(&path)
-            };
-            removed.map_err(ServerError::io("remove", &path))?;
+            let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
         }
-        Ok(())
     }
 
     fn initdb(

@@ -82,7 +82,8 @@ impl ServerPrograms {
     /// Returns the programs in a folder somebody named, which therefore must be right.
     fn named(folder: &Path) -> Result<ServerPrograms, ServerError> {
         match missing_from(folder) {
-            None => ServerPrograms::in_folder(folder),
+            // The programs are run from other folders than the one this path may be relative to.
+            None => ServerPrograms::in_folder(&fs::canonicalize(folder).unwrap_or(folder.into())),
             Some(missing) => Err(ServerError::NotServerPrograms {
                 folder: folder.to_owned(),
                 missing,

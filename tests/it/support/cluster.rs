@@ -18,6 +18,10 @@ use tenantctl::pg::server::{PrivateServer, ServerConnection, ServerPrograms};
 /// Set for the watcher: the name of the cluster it watches.
 const WATCH: &str = "TENANTCTL_TEST_WATCH";
 
+/// Names the folder for the servers' data, if it is not to be the target folder's: a disk in memory
+/// creates databases many times faster.
+const FOLDER: &str = "TENANTCTL_TEST_FOLDER";
+
 /// How long the cluster outlives its last user: between two tests there may be none.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -90,7 +94,8 @@ impl Run {
 
     /// Returns where the servers of this run are, each in a folder of its own.
     fn folder(&self) -> PathBuf {
-        Path::new(env!("CARGO_TARGET_TMPDIR")).join(&self.name)
+        let folder = env::var_os(FOLDER).map_or(env!("CARGO_TARGET_TMPDIR").into(), PathBuf::from);
+        folder.join(&self.name)
     }
 
     fn open(&self, lock: &str) -> File {

@@ -21,17 +21,41 @@ pub(crate) struct Project {
     /// Holds the project's folder and the program's home.
     folders: TempDir,
     database: ServerConnection,
+    // In this order: dropping a database that is in use takes much longer.
     pool: PgPool,
+    _dropped: Dropped,
 }
 
 impl Project {
-    /// Returns a project as `init` makes it.
+    /// Returns a project as `init --without-users` makes it, with its registry and no migrations
+    /// for tenants.
     pub(crate) async fn new() -> Project {
         let project = Project::empty().await;
-        for folder in ["migrations/shared", "migrations/tenant"] {
-            fs::create_dir_all(project.path(folder)).unwrap();
+        for arguments in ["init --without-users", "migrate-schemas --shared"] {
+            let output = project.command(arguments).output().unwrap();
+            assert!(output.status.success(), "{}", project.shown(&output));
         }
         project
+    }
+
+    /// Returns a project with tenants whose schemas are empty.
+    pub(crate) async fn with_tenants<const N: usize>(schemas: [&str; N]) -> Project {
+        let project = Project::new().await;
+        project.add_tenants(&schemas).await;
+        project
+    }
+
+    /// Registers tenants and makes their schemas, which stay empty.
+    pub(crate) async fn add_tenants<S: AsRef<str>>(&self, schemas: &[S]) {
+        for schema in schemas {
+            let schema = schema.as_ref();
+            let (name, value) = (schema.replace('"', "\"\""), schema.replace('\'', "''"));
+            self.sql(&format!(
+                "create schema \"{name}\"; \
+                 insert into public.tenants (schema_name, name) values ('{value}', '{value}')"
+            ))
+            .await;
+        }
     }
 
     /// Returns an empty folder and an empty database.
@@ -44,6 +68,7 @@ impl Project {
         let pool = PgPoolOptions::new().max_connections(2);
         Project {
             pool: pool.connect_lazy_with(database.options()),
+            _dropped: Dropped(database.database.clone()),
             folders,
             database,
         }
@@ -159,11 +184,14 @@ impl Project {
     }
 }
 
-impl Drop for Project {
+/// Drops a test's database when it is dropped itself.
+struct Dropped(String);
+
+impl Drop for Dropped {
     fn drop(&mut self) {
         // A runtime cannot be entered from within the test's own.
-        let database = self.database.database.clone();
-        let dropped = thread::spawn(|| drop_database(database)).join();
+        let name = self.0.clone();
+        let dropped = thread::spawn(|| drop_database(name)).join();
         if !thread::panicking() {
             dropped.expect("the test's database can be dropped");
         }

@@ -10,12 +10,16 @@ pub(super) fn problems<'a>(
     node: &'a Node,
     look: &'a Look,
 ) -> impl Iterator<Item = (Node, Problem)> + 'a {
-    let nodes = look.is_tenant().then(|| node.descendants());
+    // About extensions there is a rule of its own.
+    let is_looked_into = look.is_tenant() && !ABOUT_EXTENSIONS.contains(&node.kind());
+    let nodes = is_looked_into.then(|| node.descendants());
     nodes.into_iter().flatten().filter_map(|node| {
         let named = named(&node)?;
         Some((node, problem(named, look)?))
     })
 }
+
+const ABOUT_EXTENSIONS: [Kind; 2] = [Kind::CREATE_EXTENSION, Kind::ALTER_EXTENSION];
 
 /// A schema that is named, and what for.
 struct Named {
@@ -64,10 +68,9 @@ fn named(node: &Node) -> Option<Named> {
 }
 
 /// Where a schema stands that another rule speaks about, or that is not one of this database.
-const HANDLED_ELSEWHERE: [Kind; 4] = [
+const HANDLED_ELSEWHERE: [Kind; 3] = [
     Kind::ALTER_SCHEMA,
     Kind::DROP_SCHEMA,
-    Kind::EXTENSION_SCHEMA,
     Kind::IMPORT_FOREIGN_SCHEMA,
 ];
 
@@ -115,7 +118,7 @@ fn is_changed(node: &Node) -> bool {
 const RUNS_LATER: [Kind; 3] = [Kind::ATOMIC_BODY, Kind::RETURN_STMT, Kind::RULE_DO];
 
 /// Parts of a statement that use what they name without changing it.
-const USES: [Kind; 30] = [
+const USES: [Kind; 32] = [
     // Other tables.
     Kind::FROM_CLAUSE,
     Kind::FROM_TABLE,
@@ -147,6 +150,8 @@ const USES: [Kind; 30] = [
     Kind::INLINE_CLAUSE,
     Kind::SUPPORT_FUNC_OPTION,
     Kind::VALIDATOR_CLAUSE,
+    Kind::TRANSFORM_FROM_FUNC,
+    Kind::TRANSFORM_TO_FUNC,
     Kind::WITH_FUNCTION,
     Kind::OPTION_OWNED_BY,
 ];

@@ -154,6 +154,7 @@ fn settings_end_with_the_transaction() {
         "update settings set statement_timeout = 5",
         "discard temp; discard plans; discard sequences",
         "-- tenantctl: no-transaction\nset local work_mem = '1GB'",
+        "-- tenantctl: no-transaction\ndo $$ begin set local work_mem = '1GB'; end $$",
     ]);
 }
 
@@ -384,8 +385,11 @@ fn extensions_belong_to_the_database() {
         "drop extension citext",
     ];
     fine_when_shared(&texts);
-    refused(Rule::Extension, &texts[..2]);
-    refused(Rule::Extension, &texts[3..]);
+    refused(Rule::Extension, &texts);
+    refused(
+        Rule::Extension,
+        &["alter extension citext add table public.t"],
+    );
     fine(&["create table extension (extension text)"]);
 }
 

@@ -1,0 +1,225 @@
+//! `create-tenant`: schema, migrations, registry row and domains in one go.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::cli::context::Context;
+use crate::cli::error::{CommandError, CommandResult, file_finding};
+use crate::cli::execution::ExecutionArgs;
+use crate::cli::exit_code::ExitCode;
+use crate::cli::migration_report::{self, MigrationReport};
+use crate::cli::tenant_rows::{self, TenantRow};
+use crate::cli::text::printable;
+use crate::migration::scaffold::FolderKind;
+use crate::migration::{Mode, Outcome};
+use crate::name::{Hostname, SchemaName};
+use crate::tenant::{CreateTenants, Names, NewTenant};
+
+/// Create a tenant: its schema, its tables, its registry row and its domains
+///
+/// All in one transaction: the tenant is there whole or not at all. On a terminal it asks for what
+/// the flags leave open and the registry's columns require.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CreateTenantArgs {
+    /// The tenant's schema, 1 to 63 bytes
+    #[arg(
+        long,
+        value_name = "NAME",
+        allow_hyphen_values = true,
+        required_if_eq("no_input", "true")
+    )]
+    schema: Option<String>,
+
+    /// The tenant's name as people write it; the schema's where it is left out
+    #[arg(long, allow_hyphen_values = true)]
+    name: Option<String>,
+
+    /// A domain that leads to the tenant; may be given more than once, the first is primary
+    #[arg(long, value_name = "HOST", allow_hyphen_values = true)]
+    domain: Vec<String>,
+
+    /// A value for another column of the registry; may be given more than once
+    #[arg(long, value_name = "COLUMN=VALUE", value_parser = column_and_value, allow_hyphen_values = true)]
+    set: Vec<(String, String)>,
+
+    /// Ask nothing
+    #[arg(long)]
+    no_input: bool,
+
+    /// Create many, from CSV with a header line or JSON lines; `-` is stdin
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["schema", "name", "domain", "set"])]
+    from: Option<PathBuf>,
+
+    /// Take a schema that is there, bring it up to date and register it
+    #[arg(long)]
+    adopt: bool,
+
+    /// A folder that holds `tenant/`, instead of the project's
+    #[arg(long, value_name = "DIR")]
+    migrations_dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    execution: ExecutionArgs,
+}
+
+fn column_and_value(given: &str) -> Result<(String, String), String> {
+    let (column, value) = given
+        .split_once('=')
+        .ok_or("it is not of the form COLUMN=VALUE")?;
+    match column.is_empty() {
+        true => Err("it names no column".into()),
+        false => Ok((column.to_owned(), value.to_owned())),
+    }
+}
+
+pub(crate) async fn run(context: &mut Context, args: &CreateTenantArgs) -> CommandResult {
+    let names = context.registry()?.names().clone();
+    let rows = match &args.from {
+        Some(path) => tenant_rows::read(path, &names)?,
+        None => {
+            let tenant = from_flags(args, &names)?;
+            let schema = tenant.schema.to_string();
+            vec![TenantRow {
+                line: 0,
+                schema,
+                tenant: Ok(tenant),
+            }]
+        }
+    };
+    create(context, args, rows).await
+}
+
+fn from_flags(args: &CreateTenantArgs, names: &Names) -> Result<NewTenant, CommandError> {
+    let Some(schema) = &args.schema else {
+        return Err(CommandError::Usage {
+            message: "which schema is the tenant to have?".into(),
+            hint: "say `--schema NAME`, or `--from FILE` for many".into(),
+        });
+    };
+    let schema = SchemaName::tenant(schema, names.shared_schema.as_str())?;
+    let domains = args
+        .domain
+        .iter()
+        .map(|it| it.parse::<Hostname>())
+        .collect::<Result<_, _>>()?;
+    let set = args
+        .set
+        .iter()
+        .map(|(column, value)| (column.clone(), Some(value.clone())));
+    let name = args
+        .name
+        .iter()
+        .map(|name| (names.name.clone(), Some(name.clone())));
+    Ok(NewTenant {
+        schema,
+        values: name.chain(set).collect(),
+        domains,
+    })
+}
+
+async fn create(
+    context: &mut Context,
+    args: &CreateTenantArgs,
+    rows: Vec<TenantRow>,
+) -> CommandResult {
+    let (database, registry) = (context.database().await?, context.registry()?);
+    let migrations =
+        context.migrations_or_none(FolderKind::Tenant, args.migrations_dir.as_deref())?;
+    let create = CreateTenants {
+        database: &database,
+        registry: &registry,
+        migrations: &migrations,
+        adopt: args.adopt,
+    };
+    let (lines, tenants, mut refused) = sort(rows);
+    let prepared = create.prepare(&tenants).await?;
+    for finding in &prepared.warnings {
+        context.report.warn(file_finding(finding).trim_start());
+    }
+    let is_one = args.from.is_none();
+    if let ([(_, obstacle)], true) = (prepared.obstacles.as_slice(), is_one) {
+        return Err(CommandError::Obstacle(obstacle.clone()));
+    }
+    refused.extend(prepared.obstacles.iter().map(|(index, obstacle)| {
+        (
+            lines[*index],
+            tenants[*index].schema.to_string(),
+            obstacle.to_string(),
+        )
+    }));
+    let options = args
+        .execution
+        .options(context, Mode::Create, tenants.len())?;
+    let report = MigrationReport::new(context.report, Mode::Create);
+    let outcome = create
+        .run(prepared, &options, &report, context.signals.heed())
+        .await;
+    report.finish();
+    Ok(match is_one {
+        true => one(context, &tenants[0], &outcome),
+        false => many(context, &refused, &outcome),
+    })
+}
+
+/// A row that was not tried: its line, its schema, and why.
+type RefusedRow = (usize, String, String);
+
+/// Sorts rows into tenants, with their lines, and what cannot be one.
+fn sort(rows: Vec<TenantRow>) -> (Vec<usize>, Vec<NewTenant>, Vec<RefusedRow>) {
+    let (mut lines, mut tenants, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+    for TenantRow {
+        line,
+        schema,
+        tenant,
+    } in rows
+    {
+        match tenant {
+            Ok(tenant) => {
+                lines.push(line);
+                tenants.push(tenant);
+            }
+            Err(why) => refused.push((line, schema, why)),
+        }
+    }
+    (lines, tenants, refused)
+}
+
+fn one(context: &Context, tenant: &NewTenant, outcome: &Outcome) -> ExitCode {
+    let report = &context.report;
+    let code = migration_report::exit_code(outcome, 0);
+    if code == ExitCode::Done {
+        let domains: Vec<String> = tenant
+            .domains
+            .iter()
+            .map(|it| format!(" at {it}"))
+            .collect();
+        report.answer(format!(
+            "created tenant `{}`{}",
+            tenant.schema,
+            domains.join(",")
+        ));
+        let fields = json!({ "schema": tenant.schema, "domains": tenant.domains });
+        report.object("tenant", fields);
+        return code;
+    }
+    migration_report::explain(report, outcome);
+    report.always(format!(
+        "nothing was created for `{}`",
+        printable(tenant.schema.as_str())
+    ));
+    code
+}
+
+fn many(context: &Context, refused: &[RefusedRow], outcome: &Outcome) -> ExitCode {
+    let report = &context.report;
+    for (line, schema, why) in refused {
+        let (name, why) = (printable(schema), printable(why));
+        report.error(format!("line {line}: `{name}`: {why}"));
+        report.object(
+            "failed",
+            json!({ "line": line, "schema": schema, "message": why }),
+        );
+    }
+    migration_report::answer_created(report, outcome, refused.len())
+}

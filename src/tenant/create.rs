@@ -1,0 +1,533 @@
+//! Creating tenants: schema, migrations, registry row and domains, there whole or not at all.
+
+use std::collections::{HashMap, HashSet};
+
+use super::column::{Column, columns};
+use super::registry::{Registry, RegistryError};
+use crate::event::Observer;
+use crate::migration::{
+    BEING_CREATED, ExecuteOptions, Executor, Fleet, Found, Interrupt, MigrationSet, Mode, Outcome,
+    PlanOptions, Registration, history,
+};
+use crate::name::{Hostname, SchemaName};
+use crate::pg::{Connection, Database, Incomplete, Row, SqlError, identifier, literal};
+
+use super::migrate::{FileFinding, MigrateError, check_files};
+
+/// A tenant that is to be created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewTenant {
+    /// Its schema.
+    pub schema: SchemaName,
+    /// Its registry row's other columns and their values, as text; NULL where there is none.
+    pub values: Vec<(String, Option<String>)>,
+    /// Its domains; the first is primary.
+    pub domains: Vec<Hostname>,
+}
+
+/// Why one tenant cannot be created.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Obstacle {
+    /// The registry has it.
+    #[error("tenant `{schema}` exists")]
+    Exists {
+        /// The schema.
+        schema: SchemaName,
+    },
+    /// The registry has one whose name differs in upper and lower case alone.
+    #[error("tenant `{schema}` differs from `{registered}` in upper and lower case alone")]
+    Lookalike {
+        /// The schema.
+        schema: SchemaName,
+        /// The one that is there.
+        registered: String,
+    },
+    /// The schema exists, and no registry row names it.
+    #[error("schema `{schema}` exists, but is not registered")]
+    SchemaExists {
+        /// The schema.
+        schema: SchemaName,
+    },
+    /// There is no such schema to adopt.
+    #[error("there is no schema `{schema}` to adopt")]
+    NothingToAdopt {
+        /// The schema.
+        schema: SchemaName,
+    },
+    /// The domain leads to another tenant.
+    #[error("domain `{domain}` is taken by tenant `{by}`")]
+    DomainTaken {
+        /// The domain.
+        domain: Hostname,
+        /// The tenant's schema.
+        by: String,
+    },
+    /// The same schema or domain is asked for twice.
+    #[error("{what} is asked for twice")]
+    Twice {
+        /// ``schema `acme` `` or ``domain `acme.example.com` ``.
+        what: String,
+    },
+    /// The registry has no such column, or it is not for setting.
+    #[error("the table of tenants has no column `{column}` that can be set")]
+    NoSuchColumn {
+        /// The column.
+        column: String,
+    },
+    /// A column that needs a value was given none.
+    #[error("column `{column}` ({type_name}) needs a value")]
+    Required {
+        /// The column.
+        column: String,
+        /// Its type.
+        type_name: String,
+    },
+    /// A value is not of its column's type.
+    #[error("`{value}` is no value for column `{column}` ({type_name}): {reason}")]
+    Value {
+        /// The column.
+        column: String,
+        /// Its type.
+        type_name: String,
+        /// What was given.
+        value: String,
+        /// The server's words.
+        reason: String,
+    },
+}
+
+impl Obstacle {
+    /// Whether the command line is wrong, rather than what is in the database in the way.
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::NoSuchColumn { .. }
+                | Self::Required { .. }
+                | Self::Value { .. }
+                | Self::Twice { .. }
+        )
+    }
+}
+
+/// How tenants are created.
+#[derive(Clone, Copy)]
+pub struct CreateTenants<'a> {
+    /// The database.
+    pub database: &'a Database,
+    /// Its registry.
+    pub registry: &'a Registry,
+    /// The tenants' migrations; none is fine.
+    pub migrations: &'a MigrationSet,
+    /// Take a schema that is there, bring it up to date and register it.
+    pub adopt: bool,
+}
+
+/// What was found before anything is done.
+#[derive(Debug)]
+pub struct PreparedTenants {
+    /// What stands in the way of which of the tenants, by index.
+    pub obstacles: Vec<(usize, Obstacle)>,
+    /// What the files say that should be known although it is not refused.
+    pub warnings: Vec<FileFinding>,
+    fleet: Fleet,
+    registrations: HashMap<SchemaName, Vec<Registration>>,
+}
+
+impl CreateTenants<'_> {
+    /// Looks for what stands in the way of each tenant, and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`MigrateError`] when nothing could be created at all: the registry is missing, or the
+    /// migrations cannot be run as they are.
+    pub async fn prepare(&self, tenants: &[NewTenant]) -> Result<PreparedTenants, MigrateError> {
+        let warnings = self.check_files()?;
+        let mut connection = self.database.connect("tenantctl").await?;
+        let columns = columns(&mut connection, self.registry).await?;
+        let named: Vec<NewTenant> = tenants.iter().map(|it| self.named(&columns, it)).collect();
+        let tenants = named.as_slice();
+        let mut obstacles = self.obstacles(&mut connection, &columns, tenants).await?;
+        connection.close().await;
+
+        let names: Vec<SchemaName> = tenants.iter().map(|it| it.schema.clone()).collect();
+        let mut fleet = history::read(self.database, &names, 1).await?;
+        for (index, (schema, found)) in fleet.schemas.iter().enumerate() {
+            let there = *found != Found::NoSchema;
+            if self.adopt && !there {
+                obstacles.push((
+                    index,
+                    Obstacle::NothingToAdopt {
+                        schema: schema.clone(),
+                    },
+                ));
+            }
+        }
+        let blocked: HashSet<usize> = obstacles.iter().map(|(index, _)| *index).collect();
+        let mut index = 0..;
+        fleet
+            .schemas
+            .retain(|_| !blocked.contains(&index.next().expect("endless")));
+        let free = tenants
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| !blocked.contains(index));
+        let registrations = free
+            .map(|(_, tenant)| (tenant.schema.clone(), self.registrations(tenant)))
+            .collect();
+        Ok(PreparedTenants {
+            obstacles,
+            warnings,
+            fleet,
+            registrations,
+        })
+    }
+
+    /// Creates the tenants in whose way nothing was found.
+    pub async fn run(
+        &self,
+        prepared: PreparedTenants,
+        options: &ExecuteOptions,
+        observer: &dyn Observer,
+        interrupt: &Interrupt,
+    ) -> Outcome {
+        let options = ExecuteOptions {
+            mode: Mode::Create,
+            ..options.clone()
+        };
+        let executor = Executor {
+            database: self.database,
+            migrations: self.migrations,
+            plan: PlanOptions::default(),
+            options: &options,
+            observer,
+            interrupt,
+        };
+        executor
+            .create(prepared.fleet, prepared.registrations)
+            .await
+    }
+
+    /// Gives a tenant without a name its schema's, where the registry has a column for it.
+    fn named(&self, columns: &[Column], tenant: &NewTenant) -> NewTenant {
+        let mut tenant = tenant.clone();
+        let name = &self.registry.names().name;
+        let is_given = tenant.values.iter().any(|(column, _)| column == name);
+        if !is_given && columns.iter().any(|column| column.name == *name) {
+            tenant
+                .values
+                .insert(0, (name.clone(), Some(tenant.schema.to_string())));
+        }
+        tenant
+    }
+
+    /// Gives the shared schema a registry row and domains, so that its hostname resolves, and
+    /// returns whether it had none.
+    pub async fn register_shared_schema(&self, tenant: &NewTenant) -> Result<bool, MigrateError> {
+        let mut connection = self.database.connect("tenantctl").await?;
+        let question = format!(
+            "select count(*) > 0 from {} where {} = {}",
+            self.registry.tenants_table(),
+            identifier(&self.registry.names().schema_name),
+            literal(tenant.schema.as_str())
+        );
+        let rows = self.registry.ask(&mut connection, &question).await?;
+        if rows[0].flag(0) {
+            return Ok(false);
+        }
+        let rows = self.registrations(tenant).into_iter().map(|it| it.sql);
+        let rows: Vec<String> = rows.collect();
+        let message = format!(
+            "begin isolation level read committed, read write; set local lock_timeout = '2s'; \
+             set local statement_timeout = '30s'; {}; commit",
+            rows.join("; ")
+        );
+        connection
+            .send(message)
+            .await
+            .map_err(|(incomplete, _)| incomplete)?;
+        connection.close().await;
+        Ok(true)
+    }
+
+    fn check_files(&self) -> Result<Vec<FileFinding>, MigrateError> {
+        let files = 0..self.migrations.folder().files().len();
+        check_files(files.map(|file| (self.migrations, file)))
+    }
+
+    /// Asks about all tenants at once, whatever their number.
+    async fn obstacles(
+        &self,
+        connection: &mut Connection,
+        columns: &[Column],
+        tenants: &[NewTenant],
+    ) -> Result<Vec<(usize, Obstacle)>, RegistryError> {
+        let taken = Taken::read(connection, self.registry, tenants).await?;
+        let mut asked_for = HashSet::new();
+        let mut obstacles = Vec::new();
+        for (index, tenant) in tenants.iter().enumerate() {
+            let found = self
+                .column_obstacle(columns, tenant)
+                .or_else(|| taken.by_registry(tenant))
+                .or_else(|| taken.by_catalog(tenant, self.adopt))
+                .or_else(|| twice(&mut asked_for, tenant));
+            obstacles.extend(found.map(|obstacle| (index, obstacle)));
+        }
+        if let [tenant] = tenants
+            && obstacles.is_empty()
+        {
+            // Of many, a wrong value is found when its row is written; of one, before.
+            obstacles.extend(
+                value_obstacle(connection, columns, tenant)
+                    .await?
+                    .map(|it| (0, it)),
+            );
+        }
+        Ok(obstacles)
+    }
+
+    fn column_obstacle(&self, columns: &[Column], tenant: &NewTenant) -> Option<Obstacle> {
+        let names = self.registry.names();
+        let settable = |it: &&Column| !it.is_generated && it.name != names.schema_name;
+        for (column, _) in &tenant.values {
+            if !columns.iter().filter(settable).any(|it| it.name == *column) {
+                return Some(Obstacle::NoSuchColumn {
+                    column: column.clone(),
+                });
+            }
+        }
+        let is_given = |column: &Column| tenant.values.iter().any(|(name, _)| *name == column.name);
+        let missing = |it: &&Column| it.is_required() && !is_given(it);
+        columns
+            .iter()
+            .filter(settable)
+            .find(missing)
+            .map(|column| Obstacle::Required {
+                column: column.name.clone(),
+                type_name: column.type_name.clone(),
+            })
+    }
+
+    /// Returns the rows that register a tenant. Each does nothing when it is there already, as it
+    /// is after a COMMIT whose answer was lost.
+    fn registrations(&self, tenant: &NewTenant) -> Vec<Registration> {
+        let names = self.registry.names();
+        let (tenants, domains) = (self.registry.tenants_table(), self.registry.domains_table());
+        let (schema_column, schema) = (
+            identifier(&names.schema_name),
+            literal(tenant.schema.as_str()),
+        );
+        let mut columns = vec![schema_column.clone()];
+        let mut values = vec![schema.clone()];
+        for (column, value) in &tenant.values {
+            columns.push(identifier(column));
+            values.push(value.as_deref().map_or("null".into(), literal));
+        }
+        let mut registrations = vec![Registration {
+            sql: format!(
+                "insert into {tenants} ({}) select {} where not exists \
+                 (select from {tenants} where {schema_column} = {schema})",
+                columns.join(", "),
+                values.join(", "),
+            ),
+            what: format!("tenant `{}`", tenant.schema),
+        }];
+        let (id, tenant_id) = (identifier(&names.id), identifier(&names.tenant_id));
+        let (domain, is_primary) = (identifier(&names.domain), identifier(&names.is_primary));
+        for (index, host) in tenant.domains.iter().enumerate() {
+            let value = literal(host.as_str());
+            let primary = index == 0;
+            registrations.push(Registration {
+                sql: format!(
+                    "insert into {domains} ({tenant_id}, {domain}, {is_primary}) \
+                     select t.{id}, {value}, {primary} from {tenants} as t \
+                     where t.{schema_column} = {schema} and not exists (select from {domains} as d \
+                       where d.{domain} = {value} and d.{tenant_id} = t.{id})"
+                ),
+                what: format!("domain `{host}`"),
+            });
+        }
+        registrations
+    }
+}
+
+/// What is taken already of what the new tenants ask for.
+struct Taken {
+    /// Registered schemas, by their name in lower case.
+    registered: HashMap<String, Vec<String>>,
+    /// The schema of the tenant that has a domain.
+    domains: HashMap<String, String>,
+    /// Existing schemas, and whether each is one whose creation was interrupted.
+    schemas: HashMap<String, bool>,
+}
+
+impl Taken {
+    async fn read(
+        connection: &mut Connection,
+        registry: &Registry,
+        tenants: &[NewTenant],
+    ) -> Result<Self, RegistryError> {
+        let names = registry.names();
+        let schemas = array(tenants.iter().map(|it| it.schema.as_str()));
+        let hosts = array(
+            tenants
+                .iter()
+                .flat_map(|it| &it.domains)
+                .map(Hostname::as_str),
+        );
+        let schema_column = identifier(&names.schema_name);
+        let (id, domain) = (identifier(&names.id), identifier(&names.domain));
+        let registered = format!(
+            "select t.{schema_column}::text from {} as t where lower(t.{schema_column}::text) in \
+             (select lower(name) from unnest({schemas}) as name)",
+            registry.tenants_table()
+        );
+        let domains = format!(
+            "select d.{domain}::text, t.{schema_column}::text from {} as d \
+             join {} as t on t.{id} = d.{} where d.{domain}::text in (select unnest({hosts}))",
+            registry.domains_table(),
+            registry.tenants_table(),
+            identifier(&names.tenant_id)
+        );
+        let existing = format!(
+            "select nspname, coalesce(obj_description(oid, 'pg_namespace') = {}, false) \
+             from pg_namespace where nspname::text in (select unnest({schemas}))",
+            literal(BEING_CREATED)
+        );
+        let mut by_lower: HashMap<String, Vec<String>> = HashMap::new();
+        for row in registry.ask(connection, &registered).await? {
+            by_lower
+                .entry(row.text(0).to_lowercase())
+                .or_default()
+                .push(row.text(0).to_owned());
+        }
+        let pair = |row: &Row| (row.text(0).to_owned(), row.text(1).to_owned());
+        let domains = registry.ask(connection, &domains).await?;
+        let existing = registry.ask(connection, &existing).await?;
+        Ok(Self {
+            registered: by_lower,
+            domains: domains.iter().map(pair).collect(),
+            schemas: existing
+                .iter()
+                .map(|row| (row.text(0).to_owned(), row.flag(1)))
+                .collect(),
+        })
+    }
+
+    fn by_registry(&self, tenant: &NewTenant) -> Option<Obstacle> {
+        let schema = tenant.schema.clone();
+        let alike = self.registered.get(&schema.as_str().to_lowercase());
+        if let Some(alike) = alike {
+            return Some(match alike.iter().any(|it| it == schema.as_str()) {
+                true => Obstacle::Exists { schema },
+                false => Obstacle::Lookalike {
+                    schema,
+                    registered: alike[0].clone(),
+                },
+            });
+        }
+        tenant.domains.iter().find_map(|domain| {
+            let by = self.domains.get(domain.as_str())?.clone();
+            Some(Obstacle::DomainTaken {
+                domain: domain.clone(),
+                by,
+            })
+        })
+    }
+
+    fn by_catalog(&self, tenant: &NewTenant, adopt: bool) -> Option<Obstacle> {
+        let is_half_made = *self.schemas.get(tenant.schema.as_str())?;
+        let schema = tenant.schema.clone();
+        (!is_half_made && !adopt).then_some(Obstacle::SchemaExists { schema })
+    }
+}
+
+fn twice(asked_for: &mut HashSet<String>, tenant: &NewTenant) -> Option<Obstacle> {
+    let schema = format!("schema `{}`", tenant.schema.as_str().to_lowercase());
+    let domains = tenant
+        .domains
+        .iter()
+        .map(|domain| format!("domain `{domain}`"));
+    let mut asked = std::iter::once(schema).chain(domains);
+    let what = asked.find(|what| !asked_for.insert(what.clone()))?;
+    Some(Obstacle::Twice { what })
+}
+
+fn array<'a>(values: impl Iterator<Item = &'a str>) -> String {
+    let values: Vec<String> = values.map(literal).collect();
+    format!("array[{}]::text[]", values.join(", "))
+}
+
+async fn value_obstacle(
+    connection: &mut Connection,
+    columns: &[Column],
+    tenant: &NewTenant,
+) -> Result<Option<Obstacle>, RegistryError> {
+    for (name, value) in &tenant.values {
+        let column = columns.iter().find(|it| it.name == *name);
+        if let Some((column, value)) = column.zip(value.as_deref())
+            && let Err(error) = check_value(connection, column, value).await?
+        {
+            return Ok(Some(Obstacle::Value {
+                column: name.clone(),
+                type_name: column.type_name.clone(),
+                value: value.to_owned(),
+                reason: error.message,
+            }));
+        }
+    }
+    Ok(None)
+}
+
+/// Asks the server whether `value` is one of `column`'s type.
+pub async fn check_value(
+    connection: &mut Connection,
+    column: &Column,
+    value: &str,
+) -> Result<Result<(), SqlError>, RegistryError> {
+    if value.contains('\0') {
+        return Ok(Err(SqlError::of_text("it contains a NUL character")));
+    }
+    // An explicit cast would cut a text that is too long for its column in silence.
+    let base = column.type_name.split('(').next().unwrap_or_default();
+    let limit = length_limit(&column.type_name);
+    if let Some(limit) = limit
+        && value.chars().count() > limit
+    {
+        return Ok(Err(SqlError::of_text(&format!(
+            "it is longer than {limit} characters"
+        ))));
+    }
+    let type_name = if limit.is_some() {
+        base
+    } else {
+        &column.type_name
+    };
+    match connection
+        .ask(&format!("select {}::{type_name}", literal(value)))
+        .await
+    {
+        Ok(_) => Ok(Ok(())),
+        Err(Incomplete::Sql(error)) => Ok(Err(error)),
+        Err(Incomplete::Lost(error)) => Err(error.into()),
+    }
+}
+
+/// Returns the length limit of a character type, such as `character varying(63)`.
+fn length_limit(type_name: &str) -> Option<usize> {
+    let limit = type_name
+        .strip_prefix("character varying(")
+        .or(type_name.strip_prefix("character("));
+    limit?.trim_end_matches(')').parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_character_types_have_a_length() {
+        assert_eq!(length_limit("character varying(63)"), Some(63));
+        assert_eq!(length_limit("numeric(10,2)"), None);
+        assert_eq!(length_limit("text"), None);
+    }
+}
