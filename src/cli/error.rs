@@ -476,6 +476,9 @@ fn change_hint(error: &ChangeError) -> Option<String> {
         ChangeError::Busy { .. } | ChangeError::Unsettled => {
             Some("nothing was changed; run the same command again".into())
         }
+        ChangeError::Sql(error) if error.is("42501") => {
+            Some("the role needs `select, insert, update, delete` on the registry's tables".into())
+        }
         ChangeError::Sql(_) => None,
     }
 }
