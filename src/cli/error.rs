@@ -66,6 +66,11 @@ pub(crate) enum CommandError {
         path: PathBuf,
         source: std::io::Error,
     },
+    #[error("`{}` could not be written", path.display())]
+    NotWritten {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("no database was given")]
     NoDatabase,
     #[error("no database was given, and the project's private server is not running")]
@@ -82,6 +87,14 @@ pub(crate) enum CommandError {
     NotDone {
         message: String,
         hint: Option<String>,
+    },
+    /// A person was asked and the terminal went away, or they ended the input.
+    #[error("`{question}` was not answered: the input ended")]
+    NoAnswer { question: String },
+    #[error("`{question}` was not answered: the terminal could not be read")]
+    Terminal {
+        question: String,
+        source: std::io::Error,
     },
     #[error("interrupted")]
     Interrupted,
@@ -106,7 +119,7 @@ impl CommandError {
             Self::SchemaName(_) | Self::Hostname(_) | Self::Usage { .. } => ExitCode::Usage,
             Self::NoSelection | Self::EmptyFolder { .. } | Self::Folder(_) => ExitCode::Usage,
             Self::Scaffold(error) => scaffold_exit_code(error),
-            Self::NoDatabase => ExitCode::Usage,
+            Self::NoDatabase | Self::NoAnswer { .. } | Self::Terminal { .. } => ExitCode::Usage,
             Self::PrivateServerStopped | Self::Connect(_) => ExitCode::Unreachable,
             Self::Init(_) | Self::Server(_) | Self::NotDone { .. } => ExitCode::NotDone,
             Self::Sql(error) => sql_exit_code(error),
@@ -116,7 +129,7 @@ impl CommandError {
             Self::Look(error) => look_exit_code(error),
             Self::Migrate(error) => migrate_exit_code(error),
             Self::Obstacle(obstacle) if obstacle.is_usage() => ExitCode::Usage,
-            Self::Obstacle(_) => ExitCode::NotDone,
+            Self::Obstacle(_) | Self::NotWritten { .. } => ExitCode::NotDone,
             Self::Interrupted => ExitCode::Interrupted,
         }
     }
@@ -154,6 +167,9 @@ impl CommandError {
             }
             Self::SchemaName(SchemaNameError::Shared { .. }) => {
                 Some("use `--shared` where the shared schema is meant".into())
+            }
+            Self::NoAnswer { .. } | Self::Terminal { .. } => {
+                Some("nothing was changed; `--help` lists the flags that answer instead".into())
             }
             Self::Server(error) => server_hint(error),
             Self::Connect(error) => connect_hint(error),

@@ -1,6 +1,7 @@
 //! The commands, one a file.
 
 mod baseline;
+mod completions;
 mod create_domain;
 mod create_tenant;
 mod delete_domain;
@@ -9,6 +10,7 @@ mod init;
 mod list_domains;
 mod list_tenants;
 mod makemigrations;
+mod man;
 mod migrate_schemas;
 mod quickstart;
 mod resolve;
@@ -36,6 +38,8 @@ pub(crate) enum Command {
     SetPrimaryDomain(set_primary_domain::SetPrimaryDomainArgs),
     DeleteDomain(delete_domain::DeleteDomainArgs),
     Resolve(resolve::ResolveArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
 }
 
 impl Command {
@@ -55,6 +59,8 @@ impl Command {
             Self::SetPrimaryDomain(args) => set_primary_domain::run(context, args).await,
             Self::DeleteDomain(args) => delete_domain::run(context, args).await,
             Self::Resolve(args) => resolve::run(context, args).await,
+            Self::Completions(args) => completions::run(args),
+            Self::Man(args) => man::run(context, args),
         }
     }
 }
