@@ -223,6 +223,19 @@ async fn the_primary_domain_goes_last() {
 }
 
 #[tokio::test]
+async fn in_a_terminal_a_person_is_asked_about_the_last_domain() {
+    let project = project().await;
+    project.run("delete-domain www.acme.example");
+    let question = "is the last domain of `acme`. Delete it?";
+    for (answer, status, left) in [("n", 1, "1"), ("", 1, "1"), ("y", 0, "0")] {
+        let mut terminal = project.terminal("delete-domain acme.example");
+        let (shown, ended) = terminal.answers(question, answer).ends();
+        assert_eq!(ended, status, "{shown}");
+        assert_eq!(project.query("select count(*) from domains").await, left);
+    }
+}
+
+#[tokio::test]
 async fn a_host_resolves_to_its_tenant() {
     let project = project().await;
     project
