@@ -611,6 +611,10 @@ fn domain_hint(error: &DomainError) -> Option<String> {
             "to move it, first `tenantctl delete-domain {}`",
             shell_word(&domain.host)
         ),
+        DomainError::AlreadyThere(domain) if !domain.is_primary => format!(
+            "`tenantctl set-primary-domain {}` makes it the primary one",
+            shell_word(&domain.host)
+        ),
         DomainError::AlreadyThere(_) => return None,
         DomainError::NoSuchDomain { .. } => "`tenantctl list-domains` lists those there are".into(),
         DomainError::Primary { another, .. } => format!(
@@ -631,6 +635,9 @@ fn change_hint(error: &ChangeError) -> Option<String> {
         ChangeError::Connect(error) => connect_hint(error),
         ChangeError::Busy { .. } | ChangeError::Unsettled => {
             Some("nothing was changed; run the same command again".into())
+        }
+        ChangeError::Sql(error) if error.is("42501") => {
+            Some("the role needs `select, insert, update, delete` on the registry's tables".into())
         }
         ChangeError::Sql(_) => None,
     }

@@ -15,7 +15,6 @@ pub(crate) struct Terminal {
 
 impl Terminal {
     pub(super) fn open(mut command: Command) -> Terminal {
-        // What `command` says of stdin would win over the terminal.
         command.env("TERM", "xterm").stdin(Stdio::inherit());
         let mut session = Session::spawn(command).unwrap();
         session.set_expect_timeout(Some(Duration::from_secs(30)));
