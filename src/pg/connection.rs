@@ -162,7 +162,7 @@ impl Connection {
     fn incomplete(&self, error: &sqlx::Error) -> Incomplete {
         let lost = |reason| {
             Incomplete::Lost(ConnectError::Lost {
-                place: self.place.clone(),
+                place: self.place.clone().into(),
                 reason,
             })
         };
@@ -172,7 +172,7 @@ impl Connection {
                 // The server's last words before it ends the session: terminated by an
                 // administrator, shutting down, crashed, idle for too long.
                 if error.fatal || error.code.starts_with("57P") {
-                    return lost(error.message);
+                    return lost(error.message.clone());
                 }
                 Incomplete::Sql(error)
             }

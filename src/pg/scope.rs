@@ -96,7 +96,9 @@ impl Scope {
         let answers = match scoped.send(message).await {
             Err(Incomplete::Sql(error)) if is_read_only(&error) => {
                 let place = scoped.connection.place().clone();
-                return Err(ScopeError::Connect(ConnectError::ReadOnly { place }));
+                return Err(ScopeError::Connect(ConnectError::ReadOnly {
+                    place: place.into(),
+                }));
             }
             other => other?,
         };
