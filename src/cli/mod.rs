@@ -1,5 +1,6 @@
 //! The program: one file per command, the context they share, the reporter.
 
+mod child;
 mod commands;
 mod context;
 mod database;

@@ -38,7 +38,7 @@ pub enum ScopeError {
         schema: SchemaName,
     },
     /// The schema was renamed or dropped while the transaction ran.
-    #[error("schema `{}` was renamed or dropped meanwhile", schema.as_str().escape_debug())]
+    #[error("schema `{}` was renamed or dropped before the end", schema.as_str().escape_debug())]
     SchemaGone {
         /// Its name.
         schema: SchemaName,
@@ -68,6 +68,12 @@ impl Scope {
     pub fn search_path(&self) -> String {
         let path = self.path.iter().map(String::as_str);
         search_path(std::iter::once(self.schema.as_str()).chain(path))
+    }
+
+    /// Returns whether there is such a schema.
+    pub async fn is_there(&self, connection: &mut Connection) -> Result<bool, Incomplete> {
+        let question = format!("select {} is not null", oid(&self.schema));
+        Ok(connection.ask(&question).await?.rows[0].flag(0))
     }
 
     /// Begins a transaction on `connection`.

@@ -1,3 +1,5 @@
 //! One file a command, named as the command's own.
 
+mod domains;
+mod list_tenants;
 mod migrate_schemas;
