@@ -2,5 +2,6 @@
 
 mod cli;
 mod resolve;
+mod docs;
 mod server;
 mod support;
