@@ -1,5 +1,7 @@
 //! The registry: the user's own tables of tenants and domains, in the shared schema.
 
+use std::collections::HashSet;
+
 use crate::name::SchemaName;
 use crate::pg::{
     ConnectError, Connection, Incomplete, Row, SqlError, identifier, literal, qualified,
@@ -100,8 +102,8 @@ impl Registry {
         qualified(&self.names.shared_schema, &self.names.domains)
     }
 
-    /// Returns the schema of every tenant, ordered by name; of those alone for which `condition`
-    /// holds, an SQL expression on the tenants' columns. The shared schema's own row is left out.
+    /// Returns the schema of every tenant, ordered by name. The shared schema's own row is left
+    /// out.
     ///
     /// # Errors
     ///
@@ -109,12 +111,10 @@ impl Registry {
     pub async fn schemas(
         &self,
         connection: &mut Connection,
-        condition: Option<&str>,
     ) -> Result<Vec<SchemaName>, RegistryError> {
         let column = identifier(&self.names.schema_name);
-        let condition = condition.map_or(String::new(), |it| format!(" and ({it}\n)"));
         let question = format!(
-            "select t.{column}::text from {} as t where t.{column}::text <> {}{condition} \
+            "select t.{column}::text from {} as t where t.{column}::text <> {} \
              order by t.{column}::text collate \"C\"",
             self.tenants_table(),
             literal(self.names.shared_schema.as_str()),
@@ -124,6 +124,38 @@ impl Registry {
             .iter()
             .map(|row| SchemaName::registered(row.text(0)))
             .collect())
+    }
+
+    /// Returns those of `schemas` for which `condition` holds, an SQL expression on the tenants'
+    /// columns, in their order.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Condition`] when it is none. Whatever it says, nothing is changed, and no
+    /// schema comes out that did not go in.
+    pub async fn schemas_where(
+        &self,
+        connection: &mut Connection,
+        mut schemas: Vec<SchemaName>,
+        condition: &str,
+    ) -> Result<Vec<SchemaName>, RegistryError> {
+        let question = format!(
+            "select t.{}::text from {} as t where ({condition}\n)",
+            identifier(&self.names.schema_name),
+            self.tenants_table(),
+        );
+        let path = identifier(self.names.shared_schema.as_str());
+        let rows = match connection.ask_one(question, &path).await {
+            Ok(rows) => rows.rows,
+            Err(Incomplete::Lost(error)) => return Err(error.into()),
+            Err(Incomplete::Sql(source)) => {
+                let condition = condition.to_owned();
+                return Err(RegistryError::Condition { condition, source });
+            }
+        };
+        let holds: HashSet<&str> = rows.iter().map(|row| row.text(0)).collect();
+        schemas.retain(|schema| holds.contains(schema.as_str()));
+        Ok(schemas)
     }
 
     /// Asks a question about the registry; where its tables are missing, says so.
