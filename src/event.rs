@@ -142,7 +142,7 @@ pub enum Cause {
     #[error("there is no such schema")]
     NoSchema,
     /// There is such a schema already.
-    #[error("there is a schema of that name")]
+    #[error("somebody else has created it meanwhile")]
     SchemaExists,
     /// A row that registers the schema belongs to somebody else.
     #[error("{what} is taken")]
