@@ -131,7 +131,7 @@ impl Database {
             Ok(Err(error)) => Err(error),
             Err(_) => Err(ConnectError::NoAnswer {
                 place: self.place(),
-                seconds: self.connect_timeout.as_secs(),
+                timeout: self.connect_timeout,
             }),
         }
     }

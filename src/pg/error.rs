@@ -1,6 +1,7 @@
 //! What Postgres answered, in words a user can read.
 
 use std::fmt;
+use std::time::Duration;
 
 use sqlx::postgres::{PgDatabaseError, PgErrorPosition, PgSeverity};
 
@@ -149,12 +150,12 @@ pub enum ConnectError {
         reason: String,
     },
     /// Nothing answered within the connect timeout.
-    #[error("could not connect to {place}: no answer within {seconds} s")]
+    #[error("could not connect to {place}: no answer within {timeout:?}")]
     NoAnswer {
         /// Where it was tried.
         place: Place,
-        /// The connect timeout, in seconds.
-        seconds: u64,
+        /// The connect timeout.
+        timeout: Duration,
     },
     /// The connection went away while it was in use.
     #[error("the connection to {place} was lost: {reason}")]
@@ -196,7 +197,13 @@ pub(super) fn reason(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Io(error) => io_reason(error),
         sqlx::Error::Tls(error) => format!("TLS: {error}"),
-        sqlx::Error::Configuration(error) => error.to_string(),
+        sqlx::Error::Configuration(error) => {
+            let text = error.to_string();
+            let text = text
+                .strip_prefix("error with configuration: ")
+                .unwrap_or(&text);
+            text.to_owned()
+        }
         sqlx::Error::Protocol(text) => format!("unexpected answer: {text}"),
         other => other.to_string(),
     }
