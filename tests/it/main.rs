@@ -1,5 +1,6 @@
 //! Tests of the real program on a real Postgres.
 
 mod cli;
+mod core;
 mod server;
 mod support;

@@ -1,3 +1,10 @@
 //! One file a command, named as the command's own.
 
+mod baseline;
+mod connecting;
+mod create_tenant;
+mod dev;
+mod init;
+mod makemigrations;
 mod migrate_schemas;
+mod status;
