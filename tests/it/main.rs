@@ -1,7 +1,8 @@
 //! Tests of the real program on a real Postgres.
 
 mod cli;
-mod resolve;
+mod core;
 mod docs;
+mod resolve;
 mod server;
 mod support;
