@@ -519,23 +519,26 @@ fn audit(schema: &SchemaName, may_drop: bool) -> String {
     let name = literal(&identifier(schema.as_str()));
     let dropped = match may_drop {
         true => {
-            "and not (name ~ '^[0-9]+$' and (relation > current_setting('tenantctl.mark')::oid \
-             or relation = any (string_to_array(current_setting('tenantctl.own'), ',')::oid[])))"
+            "
+   and not (name ~ '^[0-9]+$'
+            and (relation > current_setting('tenantctl.mark')::oid
+                 or relation = any (string_to_array(current_setting('tenantctl.own'), ',')::oid[])))"
         }
         false => "",
     };
     format!(
-        "select cast(case when to_regnamespace({name}) is null then '{REFUSAL}no-schema' \
-           when count(*) > 0 then '{REFUSAL}outside:' || string_agg(distinct \
-             case when name ~ '^[0-9]' then '{DROPPED}' else name end, ', ') \
-           else '0' end as integer) \
-         from pg_catalog.pg_lock_status() as l, \
-           lateral (select l.relation::regclass::text as name) as n \
-         where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation' and l.granted \
-           and l.relation >= 16384 \
-           and l.mode not in ('AccessShareLock', 'RowShareLock', 'ShareRowExclusiveLock') \
-           and name ~ '^(?!pg_)(\"([^\"]|\"\")*\"|[^\".]+)[.]|^[0-9]+$' \
-           and not starts_with(name, quote_ident({}) || '.') {dropped}",
+        "\
+select cast(case
+    when to_regnamespace({name}) is null then '{REFUSAL}no-schema'
+    when count(*) > 0 then '{REFUSAL}outside:' || string_agg(distinct
+         case when name ~ '^[0-9]' then '{DROPPED}' else name end, ', ')
+    else '0' end as integer)
+  from pg_catalog.pg_lock_status() as l, lateral (select l.relation::regclass::text as name) as n
+ where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation' and l.granted
+   and l.relation >= 16384
+   and l.mode not in ('AccessShareLock', 'RowShareLock', 'ShareRowExclusiveLock')
+   and name ~ '^(?!pg_)(\"([^\"]|\"\")*\"|[^\".]+)[.]|^[0-9]+$'
+   and not starts_with(name, quote_ident({}) || '.'){dropped}",
         literal(schema.as_str())
     )
 }
@@ -660,9 +663,9 @@ mod tests {
                 Guard,
                 Guard,
                 HistoryTable,
-                Note,
                 file(0),
                 file(1),
+                Audit,
                 Audit,
                 Record,
                 Record,
@@ -671,6 +674,23 @@ mod tests {
             ]
         );
         assert_eq!(script.steps.last().unwrap().sql, "commit");
+    }
+
+    #[test]
+    fn what_is_the_schemas_own_is_noted_only_where_something_may_be_dropped() {
+        for (sql, is_noted) in [
+            ("create table a (id int); insert into a values (1)", false),
+            ("alter table a add column b int", false),
+            ("alter table a drop column b", true),
+            ("alter table a alter column b type text", true),
+            ("drop table a", true),
+            ("do $$ begin execute 'drop table a'; end $$", true),
+            ("select 1", true),
+        ] {
+            let script = script(&set(&[sql]), "acme", &options());
+            let noted = script.steps.iter().any(|it| it.origin == Origin::Note);
+            assert_eq!(noted, is_noted, "{sql}");
+        }
     }
 
     #[test]
@@ -695,7 +715,10 @@ mod tests {
             let text = text(&script(&set(&[NOTES]), name, &options()));
             let table = format!("create table {as_identifier}.\"refinery_schema_history\"");
             assert!(text.contains(&table), "{text}");
-            assert!(text.contains(&format!("nspname = {as_literal}")), "{text}");
+            assert!(
+                text.contains(&format!("quote_ident({as_literal})")),
+                "{text}"
+            );
             let path = format!("{as_identifier}, \"public\", \"extra\"");
             assert!(text.contains(&literal(&path)), "{text}");
         }
