@@ -71,6 +71,8 @@ fn run<E: std::borrow::Borrow<Example>>(examples: &[E], folder: &Path, variables
     shell.current_dir(folder).env_clear();
     shell.env("PATH", format!("{}:{path}", programs.display()));
     shell.env("HOME", folder).envs(variables.iter().copied());
+    // Where the tests' own Postgres comes from.
+    shell.envs(std::env::var_os("TENANTCTL_PG_BIN").map(|bin| ("TENANTCTL_PG_BIN", bin)));
     shell.stdin(std::process::Stdio::null());
     let output = shell.output().unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
