@@ -6,8 +6,9 @@
 //! - [`name`]: names checked once, when they are made;
 //! - [`pg`]: Postgres itself: connecting, quoting, readable errors, the private server;
 //! - [`migration`]: files, history, plan, apply: what each schema has and lacks;
+//! - [`project`]: the folder with the configuration and the migrations;
 //! - [`tenant`]: the registry of tenants and domains, and what is done to a tenant;
-//! - [`project`]: the folder with the configuration and the migrations.
+//! - [`resolve`]: for apps: from a hostname to its tenant and its schema.
 //!
 //! [`event`] is what happens during a run, for whoever is told of it: the library prints nothing.
 //! It knows neither the terminal nor clap; build it without them by `default-features = false`.
@@ -46,6 +47,7 @@ pub mod migration;
 pub mod name;
 pub mod pg;
 pub mod project;
+pub mod resolve;
 pub mod tenant;
 
 #[cfg(feature = "cli")]

@@ -360,7 +360,7 @@ fn selection_exit_code(error: &SelectionError) -> ExitCode {
 
 fn scope_exit_code(error: &ScopeError) -> ExitCode {
     match error {
-        ScopeError::Lost(_) | ScopeError::Unknown(_) => ExitCode::Unreachable,
+        ScopeError::Connect(_) | ScopeError::Unknown(_) => ExitCode::Unreachable,
         ScopeError::NoSchema { .. } | ScopeError::SchemaGone { .. } => ExitCode::NotDone,
         ScopeError::Sql(error) => sql_exit_code(error),
     }
@@ -541,7 +541,10 @@ fn scope_hint(error: &ScopeError) -> Option<String> {
         ScopeError::NoSchema { .. } => Some("`tenantctl status` shows what is missing".into()),
         ScopeError::SchemaGone { .. } => Some("nothing was changed".into()),
         ScopeError::Unknown(_) => Some("look at the data before you run it again".into()),
-        ScopeError::Lost(_) => Some("nothing was changed; run the same command again".into()),
+        ScopeError::Connect(ConnectError::Lost { .. }) => {
+            Some("nothing was changed; run the same command again".into())
+        }
+        ScopeError::Connect(error) => connect_hint(error),
         ScopeError::Sql(error) if error.is_lock_not_available() => {
             Some("nothing was changed; somebody else is working there, try again later".into())
         }
@@ -551,11 +554,19 @@ fn scope_hint(error: &ScopeError) -> Option<String> {
 
 fn user_hint(error: &UserError) -> Option<String> {
     let hint = match error {
-        UserError::NoTable { schema } => format!(
-            "`tenantctl migrate-schemas --schema {}` applies what is pending; if nothing is, write \
-             a migration that creates the table: `tenantctl makemigrations create_users --tenant`",
-            shell_word(schema.as_str())
-        ),
+        UserError::NoTable { schema, is_shared } => {
+            let (selection, folder) = match is_shared {
+                true => ("--shared".to_owned(), "--shared"),
+                false => (
+                    format!("--schema={}", shell_word(schema.as_str())),
+                    "--tenant",
+                ),
+            };
+            format!(
+                "apply what is pending with `tenantctl migrate-schemas {selection}`, or write a \
+                 migration that creates it: `tenantctl makemigrations create_users {folder}`"
+            )
+        }
         UserError::MissingColumns { .. } => {
             "write a migration that adds them: `tenantctl makemigrations add_logins --tenant`"
                 .into()

@@ -19,6 +19,9 @@ pub(crate) struct TenantRow {
 
 type Fields = Vec<(String, Option<String>)>;
 
+/// A line's number, and its fields or what is wrong with it.
+type Line = (usize, Result<Fields, String>);
+
 /// Returns the rows of a file, `-` being stdin.
 ///
 /// An empty cell of a CSV file is a value not given, so that the column's default holds; `null` in
@@ -36,7 +39,7 @@ pub(crate) fn read(path: &Path, names: &Names) -> Result<Vec<TenantRow>, Command
         .collect())
 }
 
-fn csv(path: &Path, text: &str) -> Result<Vec<(usize, Result<Fields, String>)>, CommandError> {
+fn csv(path: &Path, text: &str) -> Result<Vec<Line>, CommandError> {
     let mut reader = csv::ReaderBuilder::new()
         .flexible(true)
         .trim(csv::Trim::All)
@@ -75,7 +78,7 @@ fn cells(header: &csv::StringRecord, record: &csv::StringRecord) -> Fields {
         .collect()
 }
 
-fn json_lines(text: &str) -> Vec<(usize, Result<Fields, String>)> {
+fn json_lines(text: &str) -> Vec<Line> {
     let lines = text
         .lines()
         .enumerate()

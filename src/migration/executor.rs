@@ -250,7 +250,7 @@ impl<'a> Run<'a> {
             match self.next_task(schema, found, creation, |index| planned[index].clone()) {
                 Ok(task) => tasks.push(task),
                 Err(Sorted::UpToDate) => self.outcome.borrow_mut().up_to_date += 1,
-                Err(Sorted::Failed(schema, cause)) => self.fail(schema, cause.into()),
+                Err(Sorted::Failed(schema, cause)) => self.fail(schema, (*cause).into()),
             }
         }
         tasks
@@ -277,13 +277,13 @@ impl<'a> Run<'a> {
                     ..Task::new(schema, planned)
                 })
             }
-            Found::NoSchema => Err(Sorted::Failed(schema, Cause::NoSchema)),
-            Found::Unreadable(why) => Err(Sorted::Failed(schema, Cause::Unreadable(why))),
+            Found::NoSchema => Err(Sorted::failed(schema, Cause::NoSchema)),
+            Found::Unreadable(why) => Err(Sorted::failed(schema, Cause::Unreadable(why))),
             Found::History(index) => {
                 let planned = planned(index);
                 if planned.plan.refused {
                     let why = "it does not agree with the migration files".to_owned();
-                    Err(Sorted::Failed(schema, Cause::Unreadable(why)))
+                    Err(Sorted::failed(schema, Cause::Unreadable(why)))
                 } else if planned.plan.pending.is_empty() && creation.is_none() {
                     Err(Sorted::UpToDate)
                 } else {
@@ -389,7 +389,7 @@ impl<'a> Run<'a> {
                 None
             }
             Err(Sorted::Failed(schema, cause)) => {
-                self.fail(schema, cause.into());
+                self.fail(schema, (*cause).into());
                 None
             }
             Ok(next) if task.looks < MOST_LOOKS => {
@@ -625,7 +625,13 @@ impl<'a> Run<'a> {
 /// What a schema that needs no work is.
 enum Sorted {
     UpToDate,
-    Failed(SchemaName, Cause),
+    Failed(SchemaName, Box<Cause>),
+}
+
+impl Sorted {
+    fn failed(schema: SchemaName, cause: Cause) -> Self {
+        Self::Failed(schema, Box::new(cause))
+    }
 }
 
 /// Why a history is read again.

@@ -139,7 +139,7 @@ pub async fn read(
                     || Found::Unreadable(changing()),
                     |&index| Found::History(index),
                 ),
-                Err(error) => Found::Unreadable(error.message),
+                Err(error) => Found::Unreadable(error.message.clone()),
             },
         };
         fleet.schemas.push((schema.clone(), found));

@@ -170,7 +170,7 @@ fn decide(
     files: &[Migration],
     applied: &[Migration],
     to: Option<i64>,
-) -> Result<BTreeSet<i64>, Box<Objection>> {
+) -> Result<BTreeSet<i64>, Objection> {
     let runner = Runner::new(files)
         .set_grouped(true)
         .set_target(to.map_or(Target::Latest, Target::Version));
@@ -180,13 +180,13 @@ fn decide(
             .iter()
             .map(Migration::version)
             .collect()),
-        Err(error) => Err(Box::new(match error.kind() {
+        Err(error) => Err(match error.kind() {
             Kind::DivergentVersion(applied, _) => Objection::Divergent(applied.clone()),
             // refinery says "missing" of both; only what was applied has a time.
             Kind::MissingVersion(it) if it.applied_on().is_some() => Objection::Missing(it.clone()),
             Kind::MissingVersion(it) => Objection::OutOfOrder(it.clone()),
             other => unreachable!("the folder was checked and the driver cannot fail: {other}"),
-        })),
+        }),
     }
 }
 
@@ -201,7 +201,7 @@ fn settle(
     folder: &MigrationFolder,
     files: &mut Vec<Migration>,
     applied: &mut [Migration],
-    objection: Box<Objection>,
+    objection: Objection,
 ) -> Finding {
     let index = |version| {
         folder
@@ -210,7 +210,7 @@ fn settle(
             .position(|file| file.version == version)
             .expect("refinery found it")
     };
-    match *objection {
+    match objection {
         Objection::Divergent(row) => {
             let file = index(row.version());
             let same = applied.iter_mut().find(|it| it.version() == row.version());

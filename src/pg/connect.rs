@@ -131,7 +131,7 @@ impl Database {
             Ok(Ok(connection)) => Ok(Connection::new(connection, self.place())),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(ConnectError::NoAnswer {
-                place: self.place(),
+                place: self.place().into(),
                 seconds: self.connect_timeout.as_secs(),
             }),
         }
@@ -162,7 +162,7 @@ impl Database {
             Ok(rows) => Ok(rows.rows[0].flag(0).then_some(connection)),
             Err(Incomplete::Lost(error)) => Err(error),
             Err(Incomplete::Sql(source)) => Err(ConnectError::Refused {
-                place: self.place(),
+                place: self.place().into(),
                 source,
             }),
         }
@@ -184,7 +184,7 @@ impl Database {
     }
 
     fn connect_error(&self, error: &sqlx::Error) -> ConnectError {
-        let place = self.place();
+        let place = Box::new(self.place());
         match error {
             sqlx::Error::Database(e) => ConnectError::Refused {
                 place,

@@ -40,6 +40,10 @@ pub struct Rows {
 }
 
 impl Row {
+    pub(crate) fn read(row: &PgRow) -> Self {
+        Self((0..row.len()).map(|index| value(row, index)).collect())
+    }
+
     /// Returns the value in column `index` (from 0); `None` when it is NULL.
     pub fn get(&self, index: usize) -> Option<&str> {
         self.0.get(index).and_then(Option::as_deref)
@@ -158,7 +162,7 @@ impl Connection {
     fn incomplete(&self, error: &sqlx::Error) -> Incomplete {
         let lost = |reason| {
             Incomplete::Lost(ConnectError::Lost {
-                place: self.place.clone(),
+                place: self.place.clone().into(),
                 reason,
             })
         };
@@ -168,7 +172,7 @@ impl Connection {
                 // The server's last words before it ends the session: terminated by an
                 // administrator, shutting down, crashed, idle for too long.
                 if error.fatal || error.code.starts_with("57P") {
-                    return lost(error.message);
+                    return lost(error.message.clone());
                 }
                 Incomplete::Sql(error)
             }
@@ -182,8 +186,7 @@ impl Rows {
         if self.columns.is_empty() {
             self.columns = row.columns().iter().map(|c| c.name().to_owned()).collect();
         }
-        self.rows
-            .push(Row((0..row.len()).map(|i| value(row, i)).collect()));
+        self.rows.push(Row::read(row));
     }
 }
 

@@ -128,7 +128,7 @@ async fn send(
             Err(Incomplete::Lost(error)) => Sent::Lost(error),
             _ if error.message.contains(OVERTAKEN) => Sent::Overtaken,
             _ if is_read_only(&error, complete) => Sent::Lost(ConnectError::ReadOnly {
-                place: connection.place().clone(),
+                place: connection.place().clone().into(),
             }),
             _ => Sent::Refused(error),
         },

@@ -498,7 +498,7 @@ async fn value_obstacle(
                 column: name.clone(),
                 type_name: column.type_name.clone(),
                 value: value.to_owned(),
-                reason: error.message,
+                reason: error.message.clone(),
             }));
         }
     }

@@ -323,7 +323,7 @@ impl<'a> Migrate<'a> {
         connection.close().await;
         match answer.rows.first().is_some_and(|row| row.flag(0)) {
             true => Err(ConnectError::ReadOnly {
-                place: self.database.place(),
+                place: self.database.place().into(),
             }
             .into()),
             false => Ok(()),

@@ -20,6 +20,7 @@ pub use domain::{
     set_primary_domain,
 };
 pub use listing::{Tenant, Tenants, Value, list_tenants, tenant_of_host};
+pub(crate) use listing::{question_about_host, read as read_tenants};
 pub use migrate::{FileFinding, Migrate, MigrateError, Migrated, Prepared};
 pub use registry::{Names, Registry, RegistryError};
 pub use run_sql::{Answer, Refusal, RunSqlError, SqlText};

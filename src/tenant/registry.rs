@@ -58,7 +58,7 @@ pub enum RegistryError {
         /// The shared schema.
         schema: SchemaName,
         /// Which database.
-        place: crate::pg::Place,
+        place: Box<crate::pg::Place>,
     },
     /// The server refused to answer.
     #[error("the registry could not be read")]
@@ -183,7 +183,7 @@ impl Registry {
                 return Some(RegistryError::NotInitialised {
                     table: table.clone(),
                     schema: self.names.shared_schema.clone(),
-                    place: connection.place().clone(),
+                    place: connection.place().clone().into(),
                 });
             }
         }

@@ -37,6 +37,8 @@ pub enum UserError {
     NoTable {
         /// The schema.
         schema: SchemaName,
+        /// It is the shared schema.
+        is_shared: bool,
     },
     /// The table is not one of users.
     #[error(

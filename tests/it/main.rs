@@ -2,5 +2,6 @@
 
 mod cli;
 mod docs;
+mod resolve;
 mod server;
 mod support;

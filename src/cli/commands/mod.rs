@@ -22,7 +22,7 @@ use super::context::Context;
 use super::error::CommandResult;
 
 #[derive(Debug, clap::Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum Subcommand {
     Quickstart(quickstart::QuickstartArgs),
     Init(init::InitArgs),
     #[command(subcommand)]
@@ -44,7 +44,7 @@ pub(crate) enum Command {
     Man(man::ManArgs),
 }
 
-impl Command {
+impl Subcommand {
     pub(crate) async fn run(&self, context: &mut Context) -> CommandResult {
         match self {
             Self::Quickstart(args) => quickstart::run(context, args).await,

@@ -31,7 +31,7 @@ pub(crate) struct TenantCommandArgs {
     command: InnerCommand,
 }
 
-/// Where
+// Comments rather than documentation, here and on `Inner`: clap would take it for the command's.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Where")]
 struct TargetArgs {
@@ -44,8 +44,8 @@ struct TargetArgs {
     shared: bool,
 }
 
-/// A command, and once more where: clap's own global arguments would let the second of two schemas
-/// win in silence.
+// A command, and once more where: clap's own global arguments would let the second of two schemas
+// win in silence.
 #[derive(Debug, clap::Args)]
 struct Inner<A: clap::Args> {
     #[command(flatten)]

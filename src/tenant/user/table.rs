@@ -48,7 +48,8 @@ impl UsersTable {
             return Err(ScopeError::NoSchema { schema }.into());
         }
         if rows[0].get(0).is_none() {
-            return Err(UserError::NoTable { schema });
+            let is_shared = scope.is_shared();
+            return Err(UserError::NoTable { schema, is_shared });
         }
         let table = Self {
             scope: scope.clone(),

@@ -3,3 +3,4 @@
 mod domains;
 mod list_tenants;
 mod migrate_schemas;
+mod tenant_command;

@@ -12,7 +12,7 @@ use crate::tenant::user::{self, Email, Password, Username};
 
 const VARIABLE: &str = "TENANTCTL_SUPERUSER_PASSWORD";
 
-/// What the commands that ask have in common
+// What the commands that ask have in common.
 #[derive(Debug, clap::Args)]
 pub(super) struct AskArgs {
     /// Take the password from stdin, instead of asking
