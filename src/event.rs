@@ -133,10 +133,8 @@ pub enum Cause {
     #[error("the statement ran longer than the statement timeout")]
     TimedOut(SqlError),
     /// The migration touched these relations outside its schema.
-    #[error("{migrations} reached outside the schema and touched {touched}")]
+    #[error("it reached outside the schema and touched {touched}")]
     Outside {
-        /// Those that ran in the transaction: ``V2 `add_orders` ``.
-        migrations: String,
         /// `schema.relation`, separated by commas.
         touched: String,
     },
@@ -144,7 +142,7 @@ pub enum Cause {
     #[error("there is no such schema")]
     NoSchema,
     /// There is such a schema already.
-    #[error("there is a schema of that name")]
+    #[error("somebody else has created it meanwhile")]
     SchemaExists,
     /// A row that registers the schema belongs to somebody else.
     #[error("{what} is taken")]

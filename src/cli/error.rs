@@ -66,10 +66,17 @@ pub(crate) enum CommandError {
     Obstacle(Obstacle),
     #[error("the server refused a statement")]
     Sql(#[source] SqlError),
-    #[error("`{}` could not be read", path.display())]
+    #[error("`{}` could not be read: {reason}", path.display())]
     DotEnv {
         path: PathBuf,
-        source: dotenvy::Error,
+        /// Never holds what stands there, which may be a password.
+        reason: String,
+    },
+    #[error("`{variable}` is `{}`, which is not {what}", value.escape_debug())]
+    Variable {
+        variable: &'static str,
+        value: String,
+        what: &'static str,
     },
     #[error("`{}` could not be read", path.display())]
     File {
@@ -133,6 +140,7 @@ impl CommandError {
             Self::Config(_) | Self::Url(_) | Self::DotEnv { .. } | Self::File { .. } => {
                 ExitCode::Usage
             }
+            Self::Variable { .. } => ExitCode::Usage,
             Self::SchemaName(_) | Self::Hostname(_) | Self::Usage { .. } => ExitCode::Usage,
             Self::NoSelection | Self::EmptyFolder { .. } | Self::Folder(_) => ExitCode::Usage,
             Self::Scaffold(error) => scaffold_exit_code(error),
@@ -195,6 +203,7 @@ impl CommandError {
             Self::NoAnswer { .. } | Self::Terminal { .. } => {
                 Some("nothing was changed; `--help` lists the flags that answer instead".into())
             }
+            Self::Url(error) => Some(url_hint(error)),
             Self::Server(error) => server_hint(error),
             Self::Connect(error) => connect_hint(error),
             Self::Registry(error) => registry_hint(error),
@@ -262,10 +271,7 @@ impl CommandError {
         let mut source = self.source();
         while let Some(cause) = source {
             causes.push(cause.to_string());
-            report.always(format!(
-                "  caused by: {}",
-                printable_lines(&cause.to_string())
-            ));
+            report.always(format!("  caused by: {}", cause_text(cause)));
             if let Some(error) = cause.downcast_ref::<SqlError>() {
                 report.always_lines(&sql_details(error));
             }
@@ -283,6 +289,20 @@ impl CommandError {
             });
             report.object("error", fields);
         }
+    }
+}
+
+/// Returns an error's words; the system's without its number.
+fn cause_text(cause: &(dyn std::error::Error + 'static)) -> String {
+    let text = printable_lines(&cause.to_string());
+    match cause.downcast_ref::<std::io::Error>() {
+        Some(error) if error.kind() == std::io::ErrorKind::InvalidData => "it is not UTF-8".into(),
+        Some(_) => text
+            .split(" (os error")
+            .next()
+            .unwrap_or(&text)
+            .to_lowercase(),
+        None => text,
     }
 }
 
@@ -481,6 +501,16 @@ fn server_hint(error: &ServerError) -> Option<String> {
     }
 }
 
+fn url_hint(error: &UrlError) -> String {
+    match error.reason.as_str() {
+        "empty host" => {
+            "a socket's folder is named like `postgres:///database?user=me&host=/run/postgresql`"
+        }
+        _ => "it has the form `postgres://user:password@host:port/database`",
+    }
+    .into()
+}
+
 /// Returns what to do about a database that cannot be reached.
 pub(crate) fn connect_hint(error: &ConnectError) -> Option<String> {
     let text = match error {
@@ -490,6 +520,10 @@ pub(crate) fn connect_hint(error: &ConnectError) -> Option<String> {
             "53300" => "wait for a free connection slot, or raise `max_connections`".into(),
             _ => return None,
         },
+        ConnectError::Unreachable { reason, .. } if reason.starts_with("TLS:") => {
+            "let the server offer TLS, or leave `sslmode` out where the network is to be trusted"
+                .into()
+        }
         ConnectError::Unreachable { .. } | ConnectError::NoAnswer { .. } => {
             "check that the server runs and that host and port are right".into()
         }
@@ -526,7 +560,7 @@ fn selection_hint(error: &SelectionError) -> Option<String> {
             similar: Some(name),
             ..
         } => Some(format!(
-            "did you mean {}? `tenantctl list-tenants` lists them",
+            "did you mean `{}`? `tenantctl list-tenants` lists them",
             shell_word(name.as_str())
         )),
         SelectionError::Unknown { .. } => Some("`tenantctl list-tenants` lists them".into()),
@@ -661,9 +695,11 @@ fn disagreement_hint(disagreements: &[(String, Vec<crate::name::SchemaName>)]) -
     let advice = if has("out of order") {
         "give the file a version above the newest: `tenantctl makemigrations --renumber FILE`"
     } else if has("divergent") {
-        "restore the file as it was and write a new migration, or go on with `--allow-divergent`"
+        "restore the file as it was and write a new migration, or go on with \
+         `tenantctl migrate-schemas --allow-divergent`"
     } else if has("missing") {
-        "deploy the release that has the file, or go on with `--allow-missing`"
+        "deploy the release that has the file, or go on with `tenantctl \
+         migrate-schemas --allow-missing`"
     } else {
         "mend the history table"
     };

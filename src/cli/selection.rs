@@ -82,13 +82,15 @@ impl SelectionArgs {
         if let Some(path) = &self.schemas_from {
             names.extend(names_in(path)?);
         }
+        // A file that names nobody means nobody, and not everybody for whom a condition holds.
+        let is_nobody = self.schemas_from.is_some() && names.is_empty() && self.matching.is_empty();
         Ok(Selection {
             shared: self.shared || self.all,
             tenants: self.tenants || self.all,
             names,
             matching: self.matching.clone(),
             excluding: self.exclude.clone(),
-            condition: self.condition.clone(),
+            condition: self.condition.clone().filter(|_| !is_nobody),
         })
     }
 }

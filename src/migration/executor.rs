@@ -43,6 +43,8 @@ pub enum Mode {
     Baseline,
     /// Apply it to a schema that is being created.
     Create,
+    /// Apply it to a schema that is there and is being registered.
+    Adopt,
 }
 
 /// How plans are carried out.
@@ -245,6 +247,7 @@ impl<'a> Run<'a> {
         for (schema, found) in fleet.schemas {
             let creation = register.remove(&schema).map(|rows| Creation {
                 is_new: found == Found::NoSchema,
+                may_be_there: self.executor.options.mode == Mode::Adopt,
                 register: rows.into(),
             });
             match self.next_task(schema, found, creation, |index| planned[index].clone()) {
@@ -373,6 +376,7 @@ impl<'a> Run<'a> {
         let planned = |index: usize| Rc::new(self.plan(std::mem::take(&mut histories[index])));
         let creation = task.creation.clone().map(|creation| Creation {
             is_new: found == Found::NoSchema,
+            may_be_there: creation.may_be_there || matches!(after, After::Lost(_)),
             ..creation
         });
         if matches!(after, After::Changed) && creation.as_ref().is_some_and(|it| !it.is_new) {
@@ -612,6 +616,7 @@ impl<'a> Run<'a> {
                 None => outcome.not_attempted.push(task.schema),
             }
         }
+        outcome.failed.sort_by(|(a, _), (b, _)| a.cmp(b));
         if self.executor.interrupt.urgency() >= Urgency::Soon {
             outcome.stop = Some(Stop::Interrupted);
         } else if outcome.not_attempted.is_empty() {

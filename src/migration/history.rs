@@ -142,9 +142,18 @@ pub async fn read(
                 Err(error) => Found::Unreadable(error.message.clone()),
             },
         };
+        // `search_path = "$user"` means the schema named like the role.
+        let found = match schema.as_str() {
+            "$user" if found != Found::NoSchema => Found::Unreadable(users()),
+            _ => found,
+        };
         fleet.schemas.push((schema.clone(), found));
     }
     Ok(fleet)
+}
+
+fn users() -> String {
+    "Postgres takes `$user` in a search path for the role's name".into()
 }
 
 fn foreign() -> String {

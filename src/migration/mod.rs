@@ -30,6 +30,6 @@ pub(crate) use holders::of_tables as holders_of_tables;
 pub use interrupt::{Interrupt, Urgency};
 pub use listing::Duplicate;
 pub use plan::{Finding, Plan, PlanOptions};
-pub use script::{BEING_CREATED, Creating, Registration, Script, ScriptOptions, Subject};
+pub use script::{BEING_CREATED, Creating, Origin, Registration, Script, ScriptOptions, Subject};
 pub use set::MigrationSet;
 pub use survey::{Disagreement, State, Survey};

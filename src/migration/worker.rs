@@ -84,12 +84,15 @@ impl<'a> Worker<'a> {
             files: &pending[..together],
             creation: task.creation.as_ref().map(|it| Creating {
                 is_new: it.is_new,
+                may_be_there: it.may_be_there,
                 register: is_last.then_some(&*it.register),
             }),
         };
         let script = match self.executor.options.mode {
             Mode::Baseline => Script::baseline(subject, &options),
-            Mode::Apply | Mode::Rehearse | Mode::Create => Script::apply(subject, &options),
+            Mode::Apply | Mode::Rehearse | Mode::Create | Mode::Adopt => {
+                Script::apply(subject, &options)
+            }
         };
         let begun = Instant::now();
         watch.begin(self.number);
@@ -194,18 +197,13 @@ impl<'a> Worker<'a> {
             Some("locked") => self.locked(task).await,
             Some(other) => {
                 let touched = other.strip_prefix("outside:").unwrap_or(other).to_owned();
-                let migrations = self
-                    .together(task)
-                    .iter()
-                    .map(|&file| self.executor.migrations.label(file));
-                let migrations = migrations.collect::<Vec<_>>().join(", ");
-                Verdict::Failed(Box::new(
-                    Cause::Outside {
-                        migrations,
-                        touched,
-                    }
-                    .into(),
-                ))
+                let files = &task.planned.plan.pending;
+                let site = self.executor.migrations.mention(files, &touched);
+                let cause = Cause::Outside { touched };
+                Verdict::Failed(Box::new(Failure {
+                    site,
+                    ..cause.into()
+                }))
             }
             None => self.judge_sql(task, refused, seen),
         }

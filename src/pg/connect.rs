@@ -131,8 +131,8 @@ impl Database {
             Ok(Ok(connection)) => Ok(Connection::new(connection, self.place())),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(ConnectError::NoAnswer {
-                place: self.place().into(),
-                seconds: self.connect_timeout.as_secs(),
+                place: self.place(),
+                timeout: self.connect_timeout,
             }),
         }
     }

@@ -5,6 +5,7 @@ use sqlx::postgres::{PgConnection, PgDatabaseError, PgRow};
 use sqlx::{AssertSqlSafe, Column as _, Either, Executor as _, Row as _, ValueRef as _};
 
 use super::error::{self, ConnectError, Place, SqlError};
+use super::quote::literal;
 
 /// A connection to Postgres. It holds no state that matters between two messages.
 #[derive(Debug)]
@@ -145,6 +146,40 @@ impl Connection {
                 Err(Incomplete::Sql(error))
             }
             other => other,
+        }
+    }
+
+    /// Asks `question` in the words of a stranger: the server takes it for one statement or
+    /// refuses it (Postgres documentation, "Extended Query"), and it runs in a read-only
+    /// transaction of its own with this search path.
+    pub(crate) async fn ask_one(
+        &mut self,
+        question: String,
+        path: &str,
+    ) -> Result<Rows, Incomplete> {
+        let path = literal(path);
+        let begin = format!(
+            "begin isolation level read committed, read only; \
+             select set_config('search_path', {path}, true), \
+             set_config('statement_timeout', '0', true), set_config('lock_timeout', '10s', true), \
+             set_config('standard_conforming_strings', 'on', true)"
+        );
+        self.send_for(begin, 0).await?;
+        let question = sqlx::query(AssertSqlSafe(question)).persistent(false);
+        match question.fetch_all(&mut self.inner).await {
+            Ok(answer) => {
+                let mut rows = Rows::default();
+                answer.iter().for_each(|row| rows.push(row));
+                self.send_for("commit".into(), 0).await?;
+                Ok(rows)
+            }
+            Err(error) => match self.incomplete(&error) {
+                Incomplete::Sql(error) => {
+                    self.roll_back().await?;
+                    Err(Incomplete::Sql(error))
+                }
+                lost => Err(lost),
+            },
         }
     }
 

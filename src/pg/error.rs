@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Deref;
+use std::time::Duration;
 
 use sqlx::postgres::{PgDatabaseError, PgErrorPosition, PgSeverity};
 
@@ -159,12 +160,12 @@ pub enum ConnectError {
         reason: String,
     },
     /// Nothing answered within the connect timeout.
-    #[error("could not connect to {place}: no answer within {seconds} s")]
+    #[error("could not connect to {place}: no answer within {timeout:?}")]
     NoAnswer {
         /// Where it was tried.
-        place: Box<Place>,
-        /// The connect timeout, in seconds.
-        seconds: u64,
+        place: Place,
+        /// The connect timeout.
+        timeout: Duration,
     },
     /// The connection went away while it was in use.
     #[error("the connection to {place} was lost: {reason}")]
@@ -206,7 +207,13 @@ pub(super) fn reason(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Io(error) => io_reason(error),
         sqlx::Error::Tls(error) => format!("TLS: {error}"),
-        sqlx::Error::Configuration(error) => error.to_string(),
+        sqlx::Error::Configuration(error) => {
+            let text = error.to_string();
+            let text = text
+                .strip_prefix("error with configuration: ")
+                .unwrap_or(&text);
+            text.to_owned()
+        }
         sqlx::Error::Protocol(text) => format!("unexpected answer: {text}"),
         other => other.to_string(),
     }

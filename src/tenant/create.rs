@@ -219,7 +219,11 @@ impl CreateTenants<'_> {
         interrupt: &Interrupt,
     ) -> Outcome {
         let options = ExecuteOptions {
-            mode: Mode::Create,
+            mode: if self.adopt {
+                Mode::Adopt
+            } else {
+                Mode::Create
+            },
             ..options.clone()
         };
         let executor = Executor {

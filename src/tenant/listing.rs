@@ -3,7 +3,7 @@
 use serde_json::Map;
 
 use super::column::columns;
-use super::registry::{Registry, RegistryError, where_sql};
+use super::registry::{Registry, RegistryError};
 use super::selection::{Selection, SelectionError};
 use crate::name::{Hostname, SchemaName};
 use crate::pg::{Connection, Row, identifier, literal};
@@ -54,14 +54,16 @@ pub async fn list_tenants(
 ) -> Result<Tenants, SelectionError> {
     selection.refuse_shared(registry)?;
     let columns = other_columns(connection, registry).await?;
-    let condition = selection.condition.as_deref();
-    let question = question(registry, &where_sql(condition));
-    let rows = registry.ask_where(connection, &question, condition).await?;
+    let rows = registry
+        .ask(connection, &question(registry, "true"))
+        .await?;
     let mut tenants = read(registry, &rows);
     let schemas: Vec<_> = tenants.iter().map(|it| it.schema.clone()).collect();
-    selection
-        .refuse_unknown(connection, registry, &schemas)
-        .await?;
+    selection.refuse_unknown(&schemas)?;
+    if let Some(condition) = &selection.condition {
+        let holds = registry.schemas_where(connection, condition).await?;
+        tenants.retain(|tenant| holds.contains(tenant.schema.as_str()));
+    }
     tenants.retain(|tenant| selection.means_row(registry, &tenant.schema));
     Ok(Tenants { columns, tenants })
 }

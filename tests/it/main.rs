@@ -1,6 +1,7 @@
 //! Tests of the real program on a real Postgres.
 
 mod cli;
+mod core;
 mod docs;
 mod resolve;
 mod server;

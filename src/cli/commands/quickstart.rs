@@ -176,7 +176,7 @@ async fn create_first_tenant(
         .run(prepared, options, &Silent, context.signals.heed())
         .await;
     if !outcome.is_complete() {
-        migration_report::explain(&context.report, &outcome);
+        migration_report::explain(&context.report, Mode::Create, &outcome);
         return Err(not_done("the first tenant could not be created"));
     }
     context.report.answer(format!(

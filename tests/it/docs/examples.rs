@@ -98,10 +98,12 @@ fn loosely(text: &str) -> Vec<Vec<String>> {
             r"127\.0\.0\.1:\d+",
             r"pid \d+",
             r"Postgres \d+",
+            // A cell with a number: ids follow the order in which workers are done.
+            r"(\t|  )\d+(\t|  )",
         ];
         Regex::new(&patterns.join("|")).unwrap()
     });
-    let text = DIFFERS.replace_all(text, "DIFFERS");
+    let text = DIFFERS.replace_all(text, " DIFFERS ");
     let words = |line: &str| {
         let words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
         let mut words: Vec<String> = words
