@@ -133,8 +133,10 @@ pub enum Cause {
     #[error("the statement ran longer than the statement timeout")]
     TimedOut(SqlError),
     /// The migration touched these relations outside its schema.
-    #[error("the migration reached outside its schema and touched {touched}")]
+    #[error("{migrations} reached outside the schema and touched {touched}")]
     Outside {
+        /// Those that ran in the transaction: ``V2 `add_orders` ``.
+        migrations: String,
         /// `schema.relation`, separated by commas.
         touched: String,
     },

@@ -5,15 +5,20 @@ use std::error::Error as _;
 use std::path::PathBuf;
 
 use super::exit_code::ExitCode;
+use super::migration_report::describe_holder;
 use super::report::Report;
 use super::text::{few, printable, shell_word};
 use crate::migration::scaffold::ScaffoldError;
 use crate::migration::{FileProblem, FolderError, LookError};
 use crate::name::{HostnameError, SchemaNameError};
 use crate::pg::server::ServerError;
-use crate::pg::{ConnectError, Incomplete, SqlError, UrlError};
+use crate::pg::{ConnectError, Incomplete, ScopeError, SqlError, UrlError};
 use crate::project::{ConfigError, InitError};
-use crate::tenant::{FileFinding, MigrateError, Obstacle, RegistryError, SelectionError};
+use crate::tenant::user::{InputError, UserError};
+use crate::tenant::{
+    ChangeError, DomainError, FileFinding, MigrateError, Obstacle, Refusal, RegistryError,
+    RunSqlError, SelectionError,
+};
 
 /// What a command came to.
 pub(crate) type CommandResult = Result<ExitCode, CommandError>;
@@ -44,9 +49,19 @@ pub(crate) enum CommandError {
     #[error(transparent)]
     Selection(#[from] SelectionError),
     #[error(transparent)]
+    Domain(#[from] DomainError),
+    #[error(transparent)]
     Look(#[from] LookError),
     #[error(transparent)]
     Migrate(#[from] MigrateError),
+    #[error(transparent)]
+    Input(#[from] InputError),
+    #[error(transparent)]
+    Scope(#[from] ScopeError),
+    #[error(transparent)]
+    User(#[from] UserError),
+    #[error(transparent)]
+    RunSql(#[from] RunSqlError),
     #[error(transparent)]
     Obstacle(Obstacle),
     #[error("the server refused a statement")]
@@ -68,6 +83,11 @@ pub(crate) enum CommandError {
         path: PathBuf,
         source: std::io::Error,
     },
+    #[error("`{}` could not be written", path.display())]
+    NotWritten {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("no database was given")]
     NoDatabase,
     #[error("no database was given, and the project's private server is not running")]
@@ -84,6 +104,21 @@ pub(crate) enum CommandError {
     NotDone {
         message: String,
         hint: Option<String>,
+    },
+    #[error("there is no program `{}`", program.escape_debug())]
+    NoProgram { program: String },
+    #[error("program `{}` could not be run", program.escape_debug())]
+    ProgramNotRun {
+        program: String,
+        source: std::io::Error,
+    },
+    /// A person was asked and the terminal went away, or they ended the input.
+    #[error("`{question}` was not answered: the input ended")]
+    NoAnswer { question: String },
+    #[error("`{question}` was not answered: the terminal could not be read")]
+    Terminal {
+        question: String,
+        source: std::io::Error,
     },
     #[error("interrupted")]
     Interrupted,
@@ -109,16 +144,24 @@ impl CommandError {
             Self::SchemaName(_) | Self::Hostname(_) | Self::Usage { .. } => ExitCode::Usage,
             Self::NoSelection | Self::EmptyFolder { .. } | Self::Folder(_) => ExitCode::Usage,
             Self::Scaffold(error) => scaffold_exit_code(error),
-            Self::NoDatabase => ExitCode::Usage,
+            Self::NoDatabase | Self::NoAnswer { .. } | Self::Terminal { .. } => ExitCode::Usage,
             Self::PrivateServerStopped | Self::Connect(_) => ExitCode::Unreachable,
             Self::Init(_) | Self::Server(_) | Self::NotDone { .. } => ExitCode::NotDone,
+            Self::Input(_) => ExitCode::Usage,
+            Self::Scope(error) => scope_exit_code(error),
+            Self::User(error) => user_exit_code(error),
+            Self::RunSql(error) => run_sql_exit_code(error),
+            // As a shell has it.
+            Self::NoProgram { .. } => ExitCode::Child(127),
+            Self::ProgramNotRun { .. } => ExitCode::Child(126),
             Self::Sql(error) => sql_exit_code(error),
             Self::Registry(error) => registry_exit_code(error),
             Self::Selection(error) => selection_exit_code(error),
+            Self::Domain(error) => domain_exit_code(error),
             Self::Look(error) => look_exit_code(error),
             Self::Migrate(error) => migrate_exit_code(error),
             Self::Obstacle(obstacle) if obstacle.is_usage() => ExitCode::Usage,
-            Self::Obstacle(_) => ExitCode::NotDone,
+            Self::Obstacle(_) | Self::NotWritten { .. } => ExitCode::NotDone,
             Self::Interrupted => ExitCode::Interrupted,
         }
     }
@@ -155,12 +198,30 @@ impl CommandError {
                 Some(format!("use `{host}`"))
             }
             Self::Url(error) => Some(url_hint(error)),
+            Self::NoAnswer { .. } | Self::Terminal { .. } => {
+                Some("nothing was changed; `--help` lists the flags that answer instead".into())
+            }
             Self::Server(error) => server_hint(error),
             Self::Connect(error) => connect_hint(error),
             Self::Registry(error) => registry_hint(error),
             Self::Selection(error) => selection_hint(error),
+            Self::Domain(error) => domain_hint(error),
             Self::Look(LookError::Connect(error)) => connect_hint(error),
             Self::Migrate(error) => migrate_hint(error),
+            Self::Scope(error) => scope_hint(error),
+            Self::User(error) => user_hint(error),
+            Self::RunSql(error) => run_sql_hint(error),
+            Self::NoProgram { program } if program == "psql" => Some(
+                "install PostgreSQL's client, or name the folder it is in in `TENANTCTL_PG_BIN`"
+                    .into(),
+            ),
+            Self::ProgramNotRun { source, .. } => match source.kind() {
+                std::io::ErrorKind::NotFound => {
+                    Some("the interpreter that its first line names is missing".into())
+                }
+                std::io::ErrorKind::PermissionDenied => Some("make it executable".into()),
+                _ => None,
+            },
             Self::Obstacle(obstacle) => obstacle_hint(obstacle),
             Self::Usage { hint, .. } => Some(hint.clone()),
             Self::NotDone { hint, .. } => hint.clone(),
@@ -183,10 +244,30 @@ impl CommandError {
                     report.always(file_finding(finding));
                 }
             }
+            Self::RunSql(RunSqlError::Refused(refusals)) => {
+                for Refusal {
+                    message,
+                    advice,
+                    excerpt,
+                } in refusals
+                {
+                    report.always(finding_lines(message, excerpt, advice));
+                }
+            }
+            Self::RunSql(RunSqlError::Statement { excerpt, .. }) => {
+                report.always(indent(excerpt));
+            }
+            Self::Domain(DomainError::Change(ChangeError::Busy { holders, .. })) => {
+                for holder in holders {
+                    report.always(format!("  held by {}", describe_holder(holder)));
+                }
+            }
             _ => {}
         }
+        let mut causes = Vec::new();
         let mut source = self.source();
         while let Some(cause) = source {
+            causes.push(cause.to_string());
             report.always(format!("  caused by: {}", cause_text(cause)));
             if let Some(error) = cause.downcast_ref::<SqlError>() {
                 report.always_lines(&sql_details(error));
@@ -199,6 +280,7 @@ impl CommandError {
         if report.is_json() {
             let fields = serde_json::json!({
                 "message": self.to_string(),
+                "causes": causes,
                 "hint": self.hint(),
                 "exit_status": self.exit_code().number(),
             });
@@ -228,7 +310,11 @@ pub(crate) fn file_finding(finding: &FileFinding) -> String {
         message,
         advice,
     } = finding;
-    let excerpt = indent(&site.excerpt);
+    finding_lines(message, &site.excerpt, advice)
+}
+
+fn finding_lines(message: &str, excerpt: &str, advice: &str) -> String {
+    let excerpt = indent(excerpt);
     format!("  {message}\n{excerpt}\n    instead: {advice}")
 }
 
@@ -286,6 +372,48 @@ fn selection_exit_code(error: &SelectionError) -> ExitCode {
     match error {
         SelectionError::Registry(error) => registry_exit_code(error),
         SelectionError::Unknown { .. } | SelectionError::Shared { .. } => ExitCode::Usage,
+    }
+}
+
+fn scope_exit_code(error: &ScopeError) -> ExitCode {
+    match error {
+        ScopeError::Connect(_) | ScopeError::Unknown(_) => ExitCode::Unreachable,
+        ScopeError::NoSchema { .. } | ScopeError::SchemaGone { .. } => ExitCode::NotDone,
+        ScopeError::Sql(error) => sql_exit_code(error),
+    }
+}
+
+fn user_exit_code(error: &UserError) -> ExitCode {
+    match error {
+        UserError::Scope(error) => scope_exit_code(error),
+        _ => ExitCode::NotDone,
+    }
+}
+
+fn run_sql_exit_code(error: &RunSqlError) -> ExitCode {
+    match error {
+        RunSqlError::Empty | RunSqlError::Nul { .. } | RunSqlError::Refused(_) => ExitCode::Usage,
+        RunSqlError::Statement { source, .. } => sql_exit_code(source),
+        RunSqlError::Scope(error) => scope_exit_code(error),
+    }
+}
+
+fn domain_exit_code(error: &DomainError) -> ExitCode {
+    match error {
+        DomainError::Registry(error) => registry_exit_code(error),
+        DomainError::Selection(error) => selection_exit_code(error),
+        DomainError::Change(error) => change_exit_code(error),
+        DomainError::Last(_) | DomainError::NoSharedRow { .. } => ExitCode::Usage,
+        DomainError::Taken(_) | DomainError::AlreadyThere(_) => ExitCode::NotDone,
+        DomainError::NoSuchDomain { .. } | DomainError::Primary { .. } => ExitCode::NotDone,
+    }
+}
+
+fn change_exit_code(error: &ChangeError) -> ExitCode {
+    match error {
+        ChangeError::Connect(_) => ExitCode::Unreachable,
+        ChangeError::Busy { .. } | ChangeError::Unsettled => ExitCode::Busy,
+        ChangeError::Sql(error) => sql_exit_code(error),
     }
 }
 
@@ -410,8 +538,13 @@ fn registry_hint(error: &RegistryError) -> Option<String> {
              init` writes them"
                 .into(),
         ),
-        RegistryError::Condition { .. } => Some(
-            "`--where` is SQL on the columns of the table of tenants, such as `on_trial`".into(),
+        RegistryError::Condition { .. } => {
+            Some("a condition is SQL on the columns that `tenantctl list-tenants` shows".into())
+        }
+        RegistryError::Sql(error) if error.is("42703") => Some(
+            "say what the registry's columns are called under `[registry.columns]` in \
+             `tenantctl.toml`"
+                .into(),
         ),
         RegistryError::Sql(_) => None,
     }
@@ -431,6 +564,113 @@ fn selection_hint(error: &SelectionError) -> Option<String> {
         SelectionError::Shared { .. } => {
             Some("use `--shared` where the shared schema is meant".into())
         }
+    }
+}
+
+fn scope_hint(error: &ScopeError) -> Option<String> {
+    match error {
+        ScopeError::NoSchema { .. } => Some("`tenantctl status` shows what is missing".into()),
+        ScopeError::SchemaGone { .. } => Some("nothing was changed".into()),
+        ScopeError::Unknown(_) => Some("look at the data before you run it again".into()),
+        ScopeError::Connect(ConnectError::Lost { .. }) => {
+            Some("nothing was changed; run the same command again".into())
+        }
+        ScopeError::Connect(error) => connect_hint(error),
+        ScopeError::Sql(error) if error.is_lock_not_available() => {
+            Some("nothing was changed; somebody else is working there, try again later".into())
+        }
+        ScopeError::Sql(_) => Some("nothing was changed".into()),
+    }
+}
+
+fn user_hint(error: &UserError) -> Option<String> {
+    let hint = match error {
+        UserError::NoTable { schema, is_shared } => {
+            let (selection, folder) = match is_shared {
+                true => ("--shared".to_owned(), "--shared"),
+                false => (
+                    format!("--schema={}", shell_word(schema.as_str())),
+                    "--tenant",
+                ),
+            };
+            format!(
+                "apply what is pending with `tenantctl migrate-schemas {selection}`, or write a \
+                 migration that creates it: `tenantctl makemigrations create_users {folder}`"
+            )
+        }
+        UserError::MissingColumns { .. } => {
+            "write a migration that adds them: `tenantctl makemigrations add_logins --tenant`"
+                .into()
+        }
+        UserError::RequiredColumns { .. } => {
+            "give them a default, or create the user with `tenantctl tenant-command --schema NAME \
+             sql`"
+                .into()
+        }
+        UserError::Taken { .. } => "`changepassword` gives them a new password".into(),
+        UserError::Unknown { .. } => "names are compared exactly, upper and lower case too".into(),
+        UserError::Ambiguous { .. } => return None,
+        UserError::Scope(error) => return scope_hint(error),
+    };
+    Some(hint)
+}
+
+fn run_sql_hint(error: &RunSqlError) -> Option<String> {
+    match error {
+        RunSqlError::Empty => Some("give it as an argument, or with `--file FILE`".into()),
+        RunSqlError::Nul { .. } | RunSqlError::Refused(_) => Some("nothing was run".into()),
+        RunSqlError::Statement { source, .. } if source.is_lock_not_available() => {
+            Some("nothing was changed; somebody else is working there, try again later".into())
+        }
+        RunSqlError::Statement { source, .. } if source.is("25001") => Some(
+            "nothing was changed; run it in `tenantctl tenant-command --schema NAME psql`".into(),
+        ),
+        RunSqlError::Statement { .. } => Some("nothing was changed".into()),
+        RunSqlError::Scope(error) => scope_hint(error),
+    }
+}
+
+fn domain_hint(error: &DomainError) -> Option<String> {
+    let text = match error {
+        DomainError::Registry(error) => return registry_hint(error),
+        DomainError::Selection(error) => return selection_hint(error),
+        DomainError::Change(error) => return change_hint(error),
+        DomainError::NoSharedRow { .. } => {
+            "name a tenant's schema; `tenantctl list-tenants` lists them".into()
+        }
+        DomainError::Taken(domain) => format!(
+            "to move it, first `tenantctl delete-domain {}`",
+            shell_word(&domain.host)
+        ),
+        DomainError::AlreadyThere(domain) if !domain.is_primary => format!(
+            "`tenantctl set-primary-domain {}` makes it the primary one",
+            shell_word(&domain.host)
+        ),
+        DomainError::AlreadyThere(_) => return None,
+        DomainError::NoSuchDomain { .. } => "`tenantctl list-domains` lists those there are".into(),
+        DomainError::Primary { another, .. } => format!(
+            "first make another one primary: `tenantctl set-primary-domain {}`",
+            shell_word(another)
+        ),
+        DomainError::Last(domain) => format!(
+            "no hostname would lead to the tenant any more; if that is meant: `tenantctl \
+             delete-domain {} --yes`",
+            shell_word(&domain.host)
+        ),
+    };
+    Some(text)
+}
+
+fn change_hint(error: &ChangeError) -> Option<String> {
+    match error {
+        ChangeError::Connect(error) => connect_hint(error),
+        ChangeError::Busy { .. } | ChangeError::Unsettled => {
+            Some("nothing was changed; run the same command again".into())
+        }
+        ChangeError::Sql(error) if error.is("42501") => {
+            Some("the role needs `select, insert, update, delete` on the registry's tables".into())
+        }
+        ChangeError::Sql(_) => None,
     }
 }
 

@@ -69,14 +69,6 @@ impl SelectionArgs {
         }
     }
 
-    /// Returns the selection of tenants where none was made: all of them, and nothing shared.
-    pub(crate) fn or_tenants(&self) -> Result<Selection, CommandError> {
-        Ok(Selection {
-            shared: false,
-            ..self.or_all()?
-        })
-    }
-
     /// Returns the one schema that was named, if it is all that was selected.
     pub(crate) fn single(&self) -> Option<&str> {
         match self.schema.as_slice() {

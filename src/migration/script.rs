@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::Width;
-use super::history::{HISTORY_TABLE, History, digest};
+use super::history::{DIGEST, HISTORY_TABLE, History};
 use super::set::MigrationSet;
 use crate::name::SchemaName;
 use crate::pg::{identifier, literal, qualified, search_path};
@@ -235,7 +235,7 @@ impl Script {
     }
 
     fn own_relations(&mut self, subject: Subject<'_>) {
-        if subject.migrations.is_confined() {
+        if is_audited(subject) && may_drop(subject) {
             self.push(Origin::Note, note_own_relations(subject.schema));
         }
     }
@@ -252,8 +252,10 @@ impl Script {
     }
 
     fn audit(&mut self, subject: Subject<'_>) {
-        if subject.migrations.is_confined() && !subject.migrations.may_leave(subject.files) {
-            self.push(Origin::Audit, audit(subject.schema));
+        if is_audited(subject) {
+            let schema = identifier(subject.schema.as_str());
+            self.push(Origin::Audit, format!("set local search_path = {schema}"));
+            self.push(Origin::Audit, audit(subject.schema, may_drop(subject)));
         }
     }
 
@@ -369,8 +371,8 @@ fn lock_guard(schema: &SchemaName) -> String {
     refuse_when(&[
         (
             format!(
-                "not exists (select from pg_catalog.pg_namespace where nspname = {})",
-                literal(schema.as_str())
+                "to_regnamespace({}) is null",
+                literal(&identifier(schema.as_str()))
             ),
             "no-schema",
         ),
@@ -396,8 +398,8 @@ fn absence_guard(schema: &SchemaName) -> String {
         ),
         (
             format!(
-                "exists (select from pg_catalog.pg_namespace where nspname = {})",
-                literal(schema.as_str())
+                "to_regnamespace({}) is not null",
+                literal(&identifier(schema.as_str()))
             ),
             "schema-exists",
         ),
@@ -421,11 +423,17 @@ fn half_made_guard(schema: &SchemaName) -> String {
 /// snapshot is taken after the lock.
 fn history_guard(subject: Subject<'_>) -> String {
     let table = qualified(subject.schema, HISTORY_TABLE);
-    let changed = match subject.history.width {
-        Some(_) => format!("{} <> {}", digest(&table), literal(&subject.history.digest)),
-        None => format!("pg_catalog.to_regclass({}) is not null", literal(&table)),
-    };
-    refuse_when(&[(changed, "history-changed")])
+    let word = "history-changed";
+    match subject.history.width {
+        Some(_) => {
+            let changed = format!("{DIGEST} <> {}", literal(&subject.history.digest));
+            format!("{} from {table}", refuse_when(&[(changed, word)]))
+        }
+        None => refuse_when(&[(
+            format!("to_regclass({}) is not null", literal(&table)),
+            word,
+        )]),
+    }
 }
 
 /// Returns a statement that fails with `tenantctl:WORD` in its message when a condition holds.
@@ -448,6 +456,31 @@ pub(super) fn create_history_table(schema: &SchemaName, width: Width) -> String 
         "create table {table} (\n    version {version} primary key,\n    name varchar(255),\n    \
          applied_on varchar(255),\n    checksum varchar(255)\n)"
     )
+}
+
+/// Whether the transaction must stay within its schema, and is made to prove it.
+fn is_audited(subject: Subject<'_>) -> bool {
+    subject.migrations.is_confined() && !subject.migrations.may_leave(subject.files)
+}
+
+/// Whether one of the files may drop a relation, be it an index that is built anew. What may not
+/// is what migrations mostly are, and then there is nothing to note beforehand.
+fn may_drop(subject: Subject<'_>) -> bool {
+    let statements = subject
+        .files
+        .iter()
+        .flat_map(|&file| subject.migrations.statements(file));
+    statements
+        .into_iter()
+        .any(|statement| match statement.kind() {
+            "CREATE TABLE" | "CREATE INDEX" | "CREATE SEQUENCE" | "CREATE VIEW" | "CREATE TYPE"
+            | "CREATE FUNCTION" | "CREATE TRIGGER" | "INSERT" | "UPDATE" | "DELETE" => false,
+            "ALTER TABLE" => {
+                let text = statement.text.to_lowercase();
+                text.contains("drop") || text.contains("type")
+            }
+            _ => true,
+        })
 }
 
 /// Notes the oids of the schema's own relations, with their indexes and TOAST tables, and the
@@ -478,27 +511,37 @@ select set_config('tenantctl.own', coalesce(string_agg(oid::text, ','), ''), tru
 
 /// Fails when this transaction touched a relation outside the schema otherwise than by reading it
 /// or pointing a foreign key at it, however it was reached, or when the schema itself is gone.
-fn audit(schema: &SchemaName) -> String {
-    let name = literal(schema.as_str());
+///
+/// With the schema alone in the search path, a relation of its own is written without a schema, a
+/// dropped one as a number, and any other with the schema it is in ("Object Identifier Types").
+/// That costs no join, and so next to no planning, once a schema.
+fn audit(schema: &SchemaName, may_drop: bool) -> String {
+    let name = literal(&identifier(schema.as_str()));
+    let dropped = match may_drop {
+        true => {
+            "
+   and not (name ~ '^[0-9]+$' and (relation > current_setting('tenantctl.mark')::oid
+        or relation = any (string_to_array(current_setting('tenantctl.own'), ',')::oid[])))"
+        }
+        false => "",
+    };
     format!(
         "\
 select cast(case
-    when not exists (select from pg_catalog.pg_namespace where nspname = {name})
+    when to_regnamespace({name}) is null
     then '{REFUSAL}no-schema'
     when count(*) > 0
-    then '{REFUSAL}outside:' || string_agg(touched, ', ' order by touched)
+    then '{REFUSAL}outside:' || string_agg(distinct
+        case when name ~ '^[0-9]' then '{DROPPED}' else name end, ', ')
     else '0' end as integer)
-  from (select distinct coalesce(n.nspname || '.' || c.relname, '{DROPPED}') as touched
-          from pg_catalog.pg_locks l
-          left join pg_catalog.pg_class c on c.oid = l.relation
-          left join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-         where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation' and l.granted
-           and l.relation >= 16384
-           and l.mode not in ('AccessShareLock', 'RowShareLock', 'ShareRowExclusiveLock')
-           and case when c.oid is null
-               then l.relation <= current_setting('tenantctl.mark')::oid and l.relation <> all
-                    (string_to_array(current_setting('tenantctl.own'), ',')::oid[])
-               else n.nspname <> {name} and n.nspname !~ '^pg_' end) as outside"
+  from pg_catalog.pg_lock_status() as l,
+       lateral (select l.relation::regclass::text as name) as n
+ where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation' and l.granted
+   and l.relation >= 16384
+   and l.mode not in ('AccessShareLock', 'RowShareLock', 'ShareRowExclusiveLock')
+   and name ~ '^(?!pg_)(\"([^\"]|\"\")*\"|[^\".]+)[.]|^[0-9]+$'
+   and not starts_with(name, quote_ident({}) || '.'){dropped}",
+        literal(schema.as_str())
     )
 }
 

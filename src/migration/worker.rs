@@ -67,13 +67,7 @@ impl<'a> Worker<'a> {
     pub(super) async fn attempt(&mut self, task: &Task, watch: &Watch) -> Verdict {
         let pending = &task.planned.plan.pending;
         let migrations = self.executor.migrations;
-        let together = match self.executor.options.mode {
-            Mode::Baseline => pending.len(),
-            _ => pending
-                .iter()
-                .take_while(|&&file| !migrations.is_no_transaction(file))
-                .count(),
-        };
+        let together = self.together(task).len();
         if together == 0 && !pending.is_empty() {
             return self.attempt_alone(task, pending[0]).await;
         }
@@ -122,6 +116,16 @@ impl<'a> Worker<'a> {
             }
             Err(Sent::Lost(error)) => self.lost(error),
         }
+    }
+
+    /// Returns the files that run in one transaction: those up to the first that cannot.
+    fn together<'b>(&self, task: &'b Task) -> &'b [usize] {
+        let pending = &task.planned.plan.pending;
+        if self.executor.options.mode == Mode::Baseline {
+            return pending;
+        }
+        let runs_alone = |file: &usize| self.executor.migrations.is_no_transaction(*file);
+        &pending[..pending.iter().position(runs_alone).unwrap_or(pending.len())]
     }
 
     async fn attempt_alone(&mut self, task: &Task, file: usize) -> Verdict {
@@ -193,9 +197,15 @@ impl<'a> Worker<'a> {
             Some("locked") => self.locked(task).await,
             Some(other) => {
                 let touched = other.strip_prefix("outside:").unwrap_or(other).to_owned();
-                let files = &task.planned.plan.pending;
+                let files = self.together(task);
                 let site = self.executor.migrations.mention(files, &touched);
-                let cause = Cause::Outside { touched };
+                let labels = files
+                    .iter()
+                    .map(|&file| self.executor.migrations.label(file));
+                let cause = Cause::Outside {
+                    migrations: labels.collect::<Vec<_>>().join(", "),
+                    touched,
+                };
                 Verdict::Failed(Box::new(Failure {
                     site,
                     ..cause.into()

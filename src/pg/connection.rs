@@ -41,6 +41,10 @@ pub struct Rows {
 }
 
 impl Row {
+    pub(crate) fn read(row: &PgRow) -> Self {
+        Self((0..row.len()).map(|index| value(row, index)).collect())
+    }
+
     /// Returns the value in column `index` (from 0); `None` when it is NULL.
     pub fn get(&self, index: usize) -> Option<&str> {
         self.0.get(index).and_then(Option::as_deref)
@@ -217,8 +221,7 @@ impl Rows {
         if self.columns.is_empty() {
             self.columns = row.columns().iter().map(|c| c.name().to_owned()).collect();
         }
-        self.rows
-            .push(Row((0..row.len()).map(|i| value(row, i)).collect()));
+        self.rows.push(Row::read(row));
     }
 }
 

@@ -148,10 +148,11 @@ impl Registry {
         let rows = match connection.ask_one(question, &path).await {
             Ok(rows) => rows.rows,
             Err(Incomplete::Lost(error)) => return Err(error.into()),
-            Err(Incomplete::Sql(source)) => {
+            Err(Incomplete::Sql(source)) if is_about_text(&source) => {
                 let condition = condition.to_owned();
                 return Err(RegistryError::Condition { condition, source });
             }
+            Err(Incomplete::Sql(error)) => return Err(RegistryError::Sql(error)),
         };
         let holds: HashSet<&str> = rows.iter().map(|row| row.text(0)).collect();
         schemas.retain(|schema| holds.contains(schema.as_str()));
@@ -204,4 +205,12 @@ impl Registry {
         }
         None
     }
+}
+
+/// Whether the server did not like what the statement says: syntax, names, types, values.
+fn is_about_text(error: &SqlError) -> bool {
+    let is_permission = error.is("42501");
+    let is_change = error.is("25006");
+    let classes = ["42", "22", "21"];
+    is_change || !is_permission && classes.iter().any(|it| error.code.starts_with(it))
 }

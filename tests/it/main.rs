@@ -2,5 +2,6 @@
 
 mod cli;
 mod core;
+mod resolve;
 mod server;
 mod support;
