@@ -687,7 +687,7 @@ mod tests {
             ("do $$ begin execute 'drop table a'; end $$", true),
             ("select 1", true),
         ] {
-            let script = script(&set(&[sql]), "acme", &options());
+            let script = script(&set(&[("V1__a.sql", sql)]), "acme", &options());
             let noted = script.steps.iter().any(|it| it.origin == Origin::Note);
             assert_eq!(noted, is_noted, "{sql}");
         }

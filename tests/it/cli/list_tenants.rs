@@ -176,3 +176,18 @@ async fn it_waits_for_nobody() {
             .replace(char::is_numeric, "0"), @r#"{"type":"tenant","schema":"acme","name":"acme","primary_domain":null,"columns":{"id":0,"paid_until":null,"on_trial":true,"created_on":"0000-00-00"}}"#);
     blocker.release().await;
 }
+
+#[tokio::test]
+async fn a_condition_is_only_ever_a_condition() {
+    let project = Project::with_tenants(["acme"]).await;
+    project.sql("create table public.kept (id int)").await;
+    for condition in [
+        "true); commit; drop table public.kept; select from public.tenants as t where (true",
+        "true) union select 'ghost' where (true",
+    ] {
+        let condition = shell_words::quote(condition);
+        let said = project.run(&format!("list-tenants --where {condition}"));
+        assert!(!said.contains("ghost"), "{said}");
+        assert_eq!(project.tables("public").await, "domains, kept, tenants");
+    }
+}
