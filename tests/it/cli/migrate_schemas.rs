@@ -169,7 +169,7 @@ async fn a_condition_that_is_none_is_refused() {
     error: `` is not a condition on the registry
       caused by: syntax error at or near ")"
         SQLSTATE 42601
-    hint: `--where` is SQL on the columns of the table of tenants, such as `on_trial`
+    hint: a condition is SQL on the columns that `tenantctl list-tenants` shows
     [exit status: 2]
     "#);
 }
@@ -852,7 +852,20 @@ async fn a_dry_run_prints_the_sql_and_changes_nothing() {
 
     -- fail if anything outside the schema was changed
     set local search_path = "globex";
-    select cast(case when to_regnamespace('"globex"') is null then 'tenantctl:no-schema' when count(*) > 0 then 'tenantctl:outside:' || string_agg(distinct case when name ~ '^[0-9]' then 'a relation that it dropped' else name end, ', ') else '0' end as integer) from pg_catalog.pg_lock_status() as l, lateral (select l.relation::regclass::text as name) as n where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation' and l.granted and l.relation >= 16384 and l.mode not in ('AccessShareLock', 'RowShareLock', 'ShareRowExclusiveLock') and name ~ '^(?!pg_)("([^"]|"")*"|[^".]+)[.]|^[0-9]+$' and not starts_with(name, quote_ident('globex') || '.') and not (name ~ '^[0-9]+$' and (relation > current_setting('tenantctl.mark')::oid or relation = any (string_to_array(current_setting('tenantctl.own'), ',')::oid[])));
+    select cast(case
+        when to_regnamespace('"globex"') is null then 'tenantctl:no-schema'
+        when count(*) > 0 then 'tenantctl:outside:' || string_agg(distinct
+             case when name ~ '^[0-9]' then 'a relation that it dropped' else name end, ', ')
+        else '0' end as integer)
+      from pg_catalog.pg_lock_status() as l, lateral (select l.relation::regclass::text as name) as n
+     where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation' and l.granted
+       and l.relation >= 16384
+       and l.mode not in ('AccessShareLock', 'RowShareLock', 'ShareRowExclusiveLock')
+       and name ~ '^(?!pg_)("([^"]|"")*"|[^".]+)[.]|^[0-9]+$'
+       and not starts_with(name, quote_ident('globex') || '.')
+       and not (name ~ '^[0-9]+$'
+                and (relation > current_setting('tenantctl.mark')::oid
+                     or relation = any (string_to_array(current_setting('tenantctl.own'), ',')::oid[])));
 
     -- record it
     reset role;
@@ -891,7 +904,17 @@ async fn a_dry_run_prints_the_sql_and_changes_nothing() {
 
     -- fail if anything outside the schema was changed
     set local search_path = "acme";
-    select cast(case when to_regnamespace('"acme"') is null then 'tenantctl:no-schema' when count(*) > 0 then 'tenantctl:outside:' || string_agg(distinct case when name ~ '^[0-9]' then 'a relation that it dropped' else name end, ', ') else '0' end as integer) from pg_catalog.pg_lock_status() as l, lateral (select l.relation::regclass::text as name) as n where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation' and l.granted and l.relation >= 16384 and l.mode not in ('AccessShareLock', 'RowShareLock', 'ShareRowExclusiveLock') and name ~ '^(?!pg_)("([^"]|"")*"|[^".]+)[.]|^[0-9]+$' and not starts_with(name, quote_ident('acme') || '.') ;
+    select cast(case
+        when to_regnamespace('"acme"') is null then 'tenantctl:no-schema'
+        when count(*) > 0 then 'tenantctl:outside:' || string_agg(distinct
+             case when name ~ '^[0-9]' then 'a relation that it dropped' else name end, ', ')
+        else '0' end as integer)
+      from pg_catalog.pg_lock_status() as l, lateral (select l.relation::regclass::text as name) as n
+     where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation' and l.granted
+       and l.relation >= 16384
+       and l.mode not in ('AccessShareLock', 'RowShareLock', 'ShareRowExclusiveLock')
+       and name ~ '^(?!pg_)("([^"]|"")*"|[^".]+)[.]|^[0-9]+$'
+       and not starts_with(name, quote_ident('acme') || '.');
 
     -- record it
     reset role;
@@ -1148,7 +1171,7 @@ async fn a_row_without_a_schema_fails_alone() {
     acme: applied V1 `notes`
     error: schema `ghost` could not be migrated
       caused by: there is no such schema
-        the registry has a row for it: make the schema anew with `create schema` in psql, or remove the row with `tenantctl delete-tenant`
+        the registry has a row for it: make the schema anew with `create schema` in psql, or remove the row there
     hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --schema=ghost`
     [exit status: 4]
     ");
@@ -1274,7 +1297,17 @@ async fn what_cannot_run_in_a_transaction_is_dry_run_apart() {
 
     -- fail if anything outside the schema was changed
     set local search_path = "acme";
-    select cast(case when to_regnamespace('"acme"') is null then 'tenantctl:no-schema' when count(*) > 0 then 'tenantctl:outside:' || string_agg(distinct case when name ~ '^[0-9]' then 'a relation that it dropped' else name end, ', ') else '0' end as integer) from pg_catalog.pg_lock_status() as l, lateral (select l.relation::regclass::text as name) as n where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation' and l.granted and l.relation >= 16384 and l.mode not in ('AccessShareLock', 'RowShareLock', 'ShareRowExclusiveLock') and name ~ '^(?!pg_)("([^"]|"")*"|[^".]+)[.]|^[0-9]+$' and not starts_with(name, quote_ident('acme') || '.') ;
+    select cast(case
+        when to_regnamespace('"acme"') is null then 'tenantctl:no-schema'
+        when count(*) > 0 then 'tenantctl:outside:' || string_agg(distinct
+             case when name ~ '^[0-9]' then 'a relation that it dropped' else name end, ', ')
+        else '0' end as integer)
+      from pg_catalog.pg_lock_status() as l, lateral (select l.relation::regclass::text as name) as n
+     where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation' and l.granted
+       and l.relation >= 16384
+       and l.mode not in ('AccessShareLock', 'RowShareLock', 'ShareRowExclusiveLock')
+       and name ~ '^(?!pg_)("([^"]|"")*"|[^".]+)[.]|^[0-9]+$'
+       and not starts_with(name, quote_ident('acme') || '.');
 
     -- record it
     reset role;
@@ -1318,7 +1351,17 @@ async fn what_cannot_run_in_a_transaction_is_dry_run_apart() {
 
     -- fail if anything outside the schema was changed
     set local search_path = "acme";
-    select cast(case when to_regnamespace('"acme"') is null then 'tenantctl:no-schema' when count(*) > 0 then 'tenantctl:outside:' || string_agg(distinct case when name ~ '^[0-9]' then 'a relation that it dropped' else name end, ', ') else '0' end as integer) from pg_catalog.pg_lock_status() as l, lateral (select l.relation::regclass::text as name) as n where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation' and l.granted and l.relation >= 16384 and l.mode not in ('AccessShareLock', 'RowShareLock', 'ShareRowExclusiveLock') and name ~ '^(?!pg_)("([^"]|"")*"|[^".]+)[.]|^[0-9]+$' and not starts_with(name, quote_ident('acme') || '.') ;
+    select cast(case
+        when to_regnamespace('"acme"') is null then 'tenantctl:no-schema'
+        when count(*) > 0 then 'tenantctl:outside:' || string_agg(distinct
+             case when name ~ '^[0-9]' then 'a relation that it dropped' else name end, ', ')
+        else '0' end as integer)
+      from pg_catalog.pg_lock_status() as l, lateral (select l.relation::regclass::text as name) as n
+     where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation' and l.granted
+       and l.relation >= 16384
+       and l.mode not in ('AccessShareLock', 'RowShareLock', 'ShareRowExclusiveLock')
+       and name ~ '^(?!pg_)("([^"]|"")*"|[^".]+)[.]|^[0-9]+$'
+       and not starts_with(name, quote_ident('acme') || '.');
 
     -- record it
     reset role;
