@@ -202,8 +202,12 @@ impl<'a> Worker<'a> {
                 let labels = files
                     .iter()
                     .map(|&file| self.executor.migrations.label(file));
+                let migrations = match &site {
+                    Some(site) => site.migration.clone(),
+                    None => labels.collect::<Vec<_>>().join(", "),
+                };
                 let cause = Cause::Outside {
-                    migrations: labels.collect::<Vec<_>>().join(", "),
+                    migrations,
                     touched,
                 };
                 Verdict::Failed(Box::new(Failure {

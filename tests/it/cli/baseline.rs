@@ -16,8 +16,8 @@ async fn versions_are_recorded_and_not_run() {
     insta::assert_snapshot!(project.run("baseline --tenants --to 1 --jobs 1"), @"
     2 schemas recorded
     ------- stderr -------
-    globex: recorded V1 `notes`
     acme: recorded V1 `notes`
+    globex: recorded V1 `notes`
     ");
     assert_eq!(
         project.tables("acme").await,

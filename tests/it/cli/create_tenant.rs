@@ -329,12 +329,8 @@ async fn without_a_terminal_nothing_is_asked() {
     ");
     insta::assert_snapshot!(project.run("create-tenant --no-input"), @"
     ------- stderr -------
-    error: the following required arguments were not provided:
-      --schema <NAME>
-
-    Usage: tenantctl create-tenant --no-input --schema <NAME>
-
-    For more information, try '--help'.
+    error: which schema is the tenant to have?
+    hint: say `--schema NAME`, or `--from FILE` for many
     [exit status: 2]
     ");
     insta::assert_snapshot!(project.run("create-tenant --schema acme --from x.csv"), @"
@@ -404,8 +400,8 @@ async fn a_role_that_may_not_create_schemas_is_told_the_grant() {
       caused by: permission denied for database [database]
         SQLSTATE 42501
         the role lacks a privilege: grant it, or connect as the owner of the schema
-    hint: let the database's owner run `grant create on database "[database]" to "[role]"`
     nothing was created for `acme`
+    hint: let the database's owner run `grant create on database "[database]" to "[role]"`
     [exit status: 1]
     "#);
     assert_eq!(project.query("select count(*) from tenants").await, "0");
@@ -494,7 +490,7 @@ async fn many_come_from_a_file_each_with_its_answer() {
         "0"
     );
     insta::assert_snapshot!(project.run_with_stdin("create-tenant --from - --format json", "{\"schema\":\"umbrella\",\"domains\":[\"u.example\"]}\nnot json\n"), @r#"
-    {"type":"created","schema":"umbrella","migrations":["V1 `notes`"],"seconds":0.064648793}
+    {"type":"created","schema":"umbrella","migrations":["V1 `notes`"],"seconds":[time]}
     {"type":"failed","line":2,"schema":"","message":"it is not JSON from column 2 on"}
     {"type":"summary","created":1,"up_to_date":0,"failed":1,"busy":0,"not_attempted":0,"exit_status":4}
     ------- stderr -------

@@ -119,7 +119,7 @@ async fn a_domain_leads_to_a_tenant_that_is_there() {
     insta::assert_snapshot!(project.run("create-domain new.example --schema Globex"), @"
     ------- stderr -------
     error: there is no tenant with schema `Globex`
-    hint: did you mean globex? `tenantctl list-tenants` lists them
+    hint: did you mean `globex`? `tenantctl list-tenants` lists them
     [exit status: 2]
     ");
     insta::assert_snapshot!(project.run("create-domain new.example --schema public"), @"

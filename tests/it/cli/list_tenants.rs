@@ -83,7 +83,7 @@ async fn what_cannot_be_selected_is_named() {
     insta::assert_snapshot!(project.run("list-tenants --schema Acme --schema=-x"), @"
     ------- stderr -------
     error: there is no tenant with schema `Acme`, `-x`
-    hint: did you mean acme? `tenantctl list-tenants` lists them
+    hint: did you mean `acme`? `tenantctl list-tenants` lists them
     [exit status: 2]
     ");
     insta::assert_snapshot!(project.run("list-tenants --schema public"), @"

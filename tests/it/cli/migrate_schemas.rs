@@ -161,7 +161,7 @@ async fn a_condition_that_is_none_is_refused() {
       caused by: column "on_trail" does not exist
         server's hint: Perhaps you meant to reference the column "t.on_trial".
         SQLSTATE 42703
-    hint: `--where` is SQL on the columns of the table of tenants, such as `on_trial`
+    hint: a condition is SQL on the columns that `tenantctl list-tenants` shows
     [exit status: 2]
     "#);
     insta::assert_snapshot!(project.run(r#"migrate-schemas --where """#), @r#"
@@ -169,7 +169,7 @@ async fn a_condition_that_is_none_is_refused() {
     error: `` is not a condition on the registry
       caused by: syntax error at or near ")"
         SQLSTATE 42601
-    hint: `--where` is SQL on the columns of the table of tenants, such as `on_trial`
+    hint: a condition is SQL on the columns that `tenantctl list-tenants` shows
     [exit status: 2]
     "#);
 }
@@ -275,8 +275,8 @@ async fn data_that_does_not_fit_fails_one_schema_until_it_is_mended() {
     insta::assert_snapshot!(project.run("migrate-schemas --all --jobs 1"), @r#"
     2 schemas migrated, 1 up to date, 1 failed
     ------- stderr -------
-    initech: applied V2 `unique`
     acme: applied V2 `unique`
+    initech: applied V2 `unique`
     error: migration V2 `unique` could not be applied to schema `globex`
       caused by: could not create unique index "notes_id_idx"
          --> migrations/tenant/V2__unique.sql:2
@@ -390,7 +390,7 @@ async fn a_table_of_the_shared_schema_is_not_reached_through_the_search_path() {
             ------- stderr -------
             globex: applied V1 `age`
             error: migration V1 `age` could not be applied to schema `acme`
-              caused by: the migration reached outside its schema and touched public.users
+              caused by: V1 `age` reached outside the schema and touched public.users
                  --> migrations/tenant/V1__age.sql:1:13
                   |
                 1 | alter table users add column age int;
@@ -808,13 +808,13 @@ async fn a_dry_run_prints_the_sql_and_changes_nothing() {
 
     -- go on only where the schema is there, nobody else works on it, and its history is what this was made from
     select cast(case
-        when not exists (select from pg_catalog.pg_namespace where nspname = 'globex')
+        when to_regnamespace('"globex"') is null
         then 'tenantctl:no-schema'
         when not pg_catalog.pg_try_advisory_xact_lock(hashtextextended('tenantctl:globex', 0))
         then 'tenantctl:locked'
         else '0' end as integer);
     select cast(case
-        when pg_catalog.to_regclass('"globex"."refinery_schema_history"') is not null
+        when to_regclass('"globex"."refinery_schema_history"') is not null
         then 'tenantctl:history-changed'
         else '0' end as integer);
 
@@ -851,23 +851,23 @@ async fn a_dry_run_prints_the_sql_and_changes_nothing() {
     create table orders (id int);
 
     -- fail if anything outside the schema was changed
+    set local search_path = "globex";
     select cast(case
-        when not exists (select from pg_catalog.pg_namespace where nspname = 'globex')
+        when to_regnamespace('"globex"') is null
         then 'tenantctl:no-schema'
         when count(*) > 0
-        then 'tenantctl:outside:' || string_agg(touched, ', ' order by touched)
+        then 'tenantctl:outside:' || string_agg(distinct
+            case when name ~ '^[0-9]' then 'a relation that it dropped' else name end, ', ')
         else '0' end as integer)
-      from (select distinct coalesce(n.nspname || '.' || c.relname, 'a dropped relation') as touched
-              from pg_catalog.pg_locks l
-              left join pg_catalog.pg_class c on c.oid = l.relation
-              left join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-             where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation' and l.granted
-               and l.relation >= 16384
-               and l.mode not in ('AccessShareLock', 'RowShareLock', 'ShareRowExclusiveLock')
-               and case when c.oid is null
-                   then l.relation <= current_setting('tenantctl.mark')::oid and l.relation <> all
-                        (string_to_array(current_setting('tenantctl.own'), ',')::oid[])
-                   else n.nspname <> 'globex' and n.nspname !~ '^pg_' end) as outside;
+      from pg_catalog.pg_lock_status() as l,
+           lateral (select l.relation::regclass::text as name) as n
+     where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation' and l.granted
+       and l.relation >= 16384
+       and l.mode not in ('AccessShareLock', 'RowShareLock', 'ShareRowExclusiveLock')
+       and name ~ '^(?!pg_)("([^"]|"")*"|[^".]+)[.]|^[0-9]+$'
+       and not starts_with(name, quote_ident('globex') || '.')
+       and not (name ~ '^[0-9]+$' and (relation > current_setting('tenantctl.mark')::oid
+            or relation = any (string_to_array(current_setting('tenantctl.own'), ',')::oid[])));
 
     -- record it
     reset role;
@@ -891,54 +891,35 @@ async fn a_dry_run_prints_the_sql_and_changes_nothing() {
 
     -- go on only where the schema is there, nobody else works on it, and its history is what this was made from
     select cast(case
-        when not exists (select from pg_catalog.pg_namespace where nspname = 'acme')
+        when to_regnamespace('"acme"') is null
         then 'tenantctl:no-schema'
         when not pg_catalog.pg_try_advisory_xact_lock(hashtextextended('tenantctl:acme', 0))
         then 'tenantctl:locked'
         else '0' end as integer);
     select cast(case
-        when (select md5(coalesce(string_agg(concat_ws(' ', version, coalesce(name, ''), coalesce(checksum, '?'), case when applied_on like '____-__-__T__:__:__%' then null else '!' || coalesce(applied_on, '') end), ',' order by version), '')) from "acme"."refinery_schema_history") <> '8f380798a8d23d6596e20dc86ce5a98e'
+        when coalesce(sum(hashtextextended(concat(name, ' ', checksum), version)), 0) || case when coalesce(bool_and(applied_on like '____-__-__T__:__:__%'), true) then '' else '!' end <> '-1101367762048241016'
         then 'tenantctl:history-changed'
-        else '0' end as integer);
-
-    -- what belongs to the schema, for the check below
-    with tables as (
-        select d.objid as oid from pg_catalog.pg_depend d
-         where d.refclassid = 'pg_catalog.pg_namespace'::regclass
-           and d.refobjid = '"acme"'::regnamespace and d.classid = 'pg_catalog.pg_class'::regclass
-    ), heaps as (
-        select oid from tables union all
-        select c.reltoastrelid from tables join pg_catalog.pg_class c using (oid)
-         where c.reltoastrelid <> 0
-    ), own as (
-        select oid from heaps union all
-        select i.indexrelid from heaps join pg_catalog.pg_index i on i.indrelid = heaps.oid
-    )
-    select set_config('tenantctl.own', coalesce(string_agg(oid::text, ','), ''), true),
-           set_config('tenantctl.mark', (select max(oid)::text from pg_catalog.pg_class), true)
-      from own;
+        else '0' end as integer) from "acme"."refinery_schema_history";
 
     -- migrations/tenant/V2__orders.sql
     create table orders (id int);
 
     -- fail if anything outside the schema was changed
+    set local search_path = "acme";
     select cast(case
-        when not exists (select from pg_catalog.pg_namespace where nspname = 'acme')
+        when to_regnamespace('"acme"') is null
         then 'tenantctl:no-schema'
         when count(*) > 0
-        then 'tenantctl:outside:' || string_agg(touched, ', ' order by touched)
+        then 'tenantctl:outside:' || string_agg(distinct
+            case when name ~ '^[0-9]' then 'a relation that it dropped' else name end, ', ')
         else '0' end as integer)
-      from (select distinct coalesce(n.nspname || '.' || c.relname, 'a dropped relation') as touched
-              from pg_catalog.pg_locks l
-              left join pg_catalog.pg_class c on c.oid = l.relation
-              left join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-             where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation' and l.granted
-               and l.relation >= 16384
-               and l.mode not in ('AccessShareLock', 'RowShareLock', 'ShareRowExclusiveLock')
-               and case when c.oid is null
-                   then l.relation <= current_setting('tenantctl.mark')::oid and l.relation <> all
-                        (string_to_array(current_setting('tenantctl.own'), ',')::oid[])
-                   else n.nspname <> 'acme' and n.nspname !~ '^pg_' end) as outside;
+      from pg_catalog.pg_lock_status() as l,
+           lateral (select l.relation::regclass::text as name) as n
+     where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation' and l.granted
+       and l.relation >= 16384
+       and l.mode not in ('AccessShareLock', 'RowShareLock', 'ShareRowExclusiveLock')
+       and name ~ '^(?!pg_)("([^"]|"")*"|[^".]+)[.]|^[0-9]+$'
+       and not starts_with(name, quote_ident('acme') || '.');
 
     -- record it
     reset role;
@@ -1104,13 +1085,13 @@ async fn nothing_was_initialised() {
 
     -- go on only where the schema is there, nobody else works on it, and its history is what this was made from
     select cast(case
-        when not exists (select from pg_catalog.pg_namespace where nspname = 'public')
+        when to_regnamespace('"public"') is null
         then 'tenantctl:no-schema'
         when not pg_catalog.pg_try_advisory_xact_lock(hashtextextended('tenantctl:public', 0))
         then 'tenantctl:locked'
         else '0' end as integer);
     select cast(case
-        when pg_catalog.to_regclass('"public"."refinery_schema_history"') is not null
+        when to_regclass('"public"."refinery_schema_history"') is not null
         then 'tenantctl:history-changed'
         else '0' end as integer);
 
@@ -1298,13 +1279,13 @@ async fn what_cannot_run_in_a_transaction_is_dry_run_apart() {
 
     -- go on only where the schema is there, nobody else works on it, and its history is what this was made from
     select cast(case
-        when not exists (select from pg_catalog.pg_namespace where nspname = 'acme')
+        when to_regnamespace('"acme"') is null
         then 'tenantctl:no-schema'
         when not pg_catalog.pg_try_advisory_xact_lock(hashtextextended('tenantctl:acme', 0))
         then 'tenantctl:locked'
         else '0' end as integer);
     select cast(case
-        when pg_catalog.to_regclass('"acme"."refinery_schema_history"') is not null
+        when to_regclass('"acme"."refinery_schema_history"') is not null
         then 'tenantctl:history-changed'
         else '0' end as integer);
 
@@ -1316,44 +1297,25 @@ async fn what_cannot_run_in_a_transaction_is_dry_run_apart() {
         checksum varchar(255)
     );
 
-    -- what belongs to the schema, for the check below
-    with tables as (
-        select d.objid as oid from pg_catalog.pg_depend d
-         where d.refclassid = 'pg_catalog.pg_namespace'::regclass
-           and d.refobjid = '"acme"'::regnamespace and d.classid = 'pg_catalog.pg_class'::regclass
-    ), heaps as (
-        select oid from tables union all
-        select c.reltoastrelid from tables join pg_catalog.pg_class c using (oid)
-         where c.reltoastrelid <> 0
-    ), own as (
-        select oid from heaps union all
-        select i.indexrelid from heaps join pg_catalog.pg_index i on i.indrelid = heaps.oid
-    )
-    select set_config('tenantctl.own', coalesce(string_agg(oid::text, ','), ''), true),
-           set_config('tenantctl.mark', (select max(oid)::text from pg_catalog.pg_class), true)
-      from own;
-
     -- migrations/tenant/V1__notes.sql
     create table notes (id int);
 
     -- fail if anything outside the schema was changed
+    set local search_path = "acme";
     select cast(case
-        when not exists (select from pg_catalog.pg_namespace where nspname = 'acme')
+        when to_regnamespace('"acme"') is null
         then 'tenantctl:no-schema'
         when count(*) > 0
-        then 'tenantctl:outside:' || string_agg(touched, ', ' order by touched)
+        then 'tenantctl:outside:' || string_agg(distinct
+            case when name ~ '^[0-9]' then 'a relation that it dropped' else name end, ', ')
         else '0' end as integer)
-      from (select distinct coalesce(n.nspname || '.' || c.relname, 'a dropped relation') as touched
-              from pg_catalog.pg_locks l
-              left join pg_catalog.pg_class c on c.oid = l.relation
-              left join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-             where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation' and l.granted
-               and l.relation >= 16384
-               and l.mode not in ('AccessShareLock', 'RowShareLock', 'ShareRowExclusiveLock')
-               and case when c.oid is null
-                   then l.relation <= current_setting('tenantctl.mark')::oid and l.relation <> all
-                        (string_to_array(current_setting('tenantctl.own'), ',')::oid[])
-                   else n.nspname <> 'acme' and n.nspname !~ '^pg_' end) as outside;
+      from pg_catalog.pg_lock_status() as l,
+           lateral (select l.relation::regclass::text as name) as n
+     where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation' and l.granted
+       and l.relation >= 16384
+       and l.mode not in ('AccessShareLock', 'RowShareLock', 'ShareRowExclusiveLock')
+       and name ~ '^(?!pg_)("([^"]|"")*"|[^".]+)[.]|^[0-9]+$'
+       and not starts_with(name, quote_ident('acme') || '.');
 
     -- record it
     reset role;
@@ -1392,46 +1354,25 @@ async fn what_cannot_run_in_a_transaction_is_dry_run_apart() {
 
     -- the same checks again, on the history as it is by then
 
-    -- where to record what is applied
-
-    -- what belongs to the schema, for the check below
-    with tables as (
-        select d.objid as oid from pg_catalog.pg_depend d
-         where d.refclassid = 'pg_catalog.pg_namespace'::regclass
-           and d.refobjid = '"acme"'::regnamespace and d.classid = 'pg_catalog.pg_class'::regclass
-    ), heaps as (
-        select oid from tables union all
-        select c.reltoastrelid from tables join pg_catalog.pg_class c using (oid)
-         where c.reltoastrelid <> 0
-    ), own as (
-        select oid from heaps union all
-        select i.indexrelid from heaps join pg_catalog.pg_index i on i.indrelid = heaps.oid
-    )
-    select set_config('tenantctl.own', coalesce(string_agg(oid::text, ','), ''), true),
-           set_config('tenantctl.mark', (select max(oid)::text from pg_catalog.pg_class), true)
-      from own;
-
     -- migrations/tenant/V3__orders.sql
     create table orders (id int);
 
     -- fail if anything outside the schema was changed
+    set local search_path = "acme";
     select cast(case
-        when not exists (select from pg_catalog.pg_namespace where nspname = 'acme')
+        when to_regnamespace('"acme"') is null
         then 'tenantctl:no-schema'
         when count(*) > 0
-        then 'tenantctl:outside:' || string_agg(touched, ', ' order by touched)
+        then 'tenantctl:outside:' || string_agg(distinct
+            case when name ~ '^[0-9]' then 'a relation that it dropped' else name end, ', ')
         else '0' end as integer)
-      from (select distinct coalesce(n.nspname || '.' || c.relname, 'a dropped relation') as touched
-              from pg_catalog.pg_locks l
-              left join pg_catalog.pg_class c on c.oid = l.relation
-              left join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-             where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation' and l.granted
-               and l.relation >= 16384
-               and l.mode not in ('AccessShareLock', 'RowShareLock', 'ShareRowExclusiveLock')
-               and case when c.oid is null
-                   then l.relation <= current_setting('tenantctl.mark')::oid and l.relation <> all
-                        (string_to_array(current_setting('tenantctl.own'), ',')::oid[])
-                   else n.nspname <> 'acme' and n.nspname !~ '^pg_' end) as outside;
+      from pg_catalog.pg_lock_status() as l,
+           lateral (select l.relation::regclass::text as name) as n
+     where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation' and l.granted
+       and l.relation >= 16384
+       and l.mode not in ('AccessShareLock', 'RowShareLock', 'ShareRowExclusiveLock')
+       and name ~ '^(?!pg_)("([^"]|"")*"|[^".]+)[.]|^[0-9]+$'
+       and not starts_with(name, quote_ident('acme') || '.');
 
     -- record it
     reset role;
@@ -1460,8 +1401,12 @@ async fn of_several_files_the_one_that_reached_outside_is_named() {
     insta::assert_snapshot!(project.run("migrate-schemas --tenants --jobs 1"), @"
     1 schema failed
     ------- stderr -------
-    error: schema `acme` could not be migrated
-      caused by: the migration reached outside its schema and touched a dropped relation
+    error: migration V2 `clean` could not be applied to schema `acme`
+      caused by: V2 `clean` reached outside the schema and touched a relation that it dropped
+         --> migrations/tenant/V2__clean.sql:2:1
+          |
+        2 | drop table if exists users;
+          | ^
         the names were found outside the schema, by the search path or because they are qualified; nothing was changed there
     hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --schema=acme`
     [exit status: 1]

@@ -100,7 +100,7 @@ async fn a_schema_has_to_be_named_once_and_be_a_tenants() {
     ] {
         shown += &format!("$ {arguments}\n{}", project.run(arguments));
     }
-    insta::assert_snapshot!(shown, @r"
+    insta::assert_snapshot!(shown, @"
     $ tenant-command sql 'select 1'
     ------- stderr -------
     error: which schema?
@@ -129,7 +129,7 @@ async fn a_schema_has_to_be_named_once_and_be_a_tenants() {
     $ tenant-command --schema ACME sql 'select 1'
     ------- stderr -------
     error: there is no tenant with schema `ACME`
-    hint: did you mean acme? `tenantctl list-tenants` lists them
+    hint: did you mean `acme`? `tenantctl list-tenants` lists them
     [exit status: 2]
     $ tenant-command --schema= sql 'select 1'
     ------- stderr -------
@@ -681,10 +681,10 @@ async fn sql_that_cannot_run_in_a_transaction_is_refused() {
     hint: nothing was run
     [exit status: 2]
     ");
-    insta::assert_snapshot!(project.run("tenant-command --schema acme sql -f none.sql"), @r"
+    insta::assert_snapshot!(project.run("tenant-command --schema acme sql -f none.sql"), @"
     ------- stderr -------
     error: `none.sql` could not be read
-      caused by: No such file or directory (os error 2)
+      caused by: no such file or directory
     [exit status: 2]
     ");
     insta::assert_snapshot!(project.run("tenant-command --schema acme sql ''"), @r"
@@ -824,18 +824,18 @@ async fn a_program_that_cannot_be_run_is_said_to_be_so() {
         let program = shell_words::quote(program);
         shown += &project.run(&format!("tenant-command --schema acme exec -- {program}"));
     }
-    insta::assert_snapshot!(shown, @r"
+    insta::assert_snapshot!(shown, @"
     ------- stderr -------
     error: there is no program `no-such-program`
     [exit status: 127]
     ------- stderr -------
     error: program `./text` could not be run
-      caused by: Permission denied (os error 13)
+      caused by: permission denied
     hint: make it executable
     [exit status: 126]
     ------- stderr -------
     error: program `./script` could not be run
-      caused by: No such file or directory (os error 2)
+      caused by: no such file or directory
     hint: the interpreter that its first line names is missing
     [exit status: 126]
     ------- stderr -------
