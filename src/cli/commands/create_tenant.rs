@@ -183,7 +183,7 @@ async fn carry_out(
         .await;
     report.finish();
     Ok(match is_one {
-        true => one(context, &create, &tenants[0], &outcome),
+        true => one(context, create, &tenants[0], &outcome),
         false => many(context, mode, &refused, &outcome),
     })
 }
