@@ -5,6 +5,7 @@ use std::error::Error as _;
 use std::path::PathBuf;
 
 use super::exit_code::ExitCode;
+use super::migration_report::describe_holder;
 use super::report::Report;
 use super::text::{few, printable, shell_word};
 use crate::migration::scaffold::ScaffoldError;
@@ -13,7 +14,9 @@ use crate::name::{HostnameError, SchemaNameError};
 use crate::pg::server::ServerError;
 use crate::pg::{ConnectError, Incomplete, SqlError, UrlError};
 use crate::project::{ConfigError, InitError};
-use crate::tenant::{FileFinding, MigrateError, Obstacle, RegistryError, SelectionError};
+use crate::tenant::{
+    ChangeError, DomainError, FileFinding, MigrateError, Obstacle, RegistryError, SelectionError,
+};
 
 /// What a command came to.
 pub(crate) type CommandResult = Result<ExitCode, CommandError>;
@@ -44,6 +47,8 @@ pub(crate) enum CommandError {
     #[error(transparent)]
     Selection(#[from] SelectionError),
     #[error(transparent)]
+    Domain(#[from] DomainError),
+    #[error(transparent)]
     Look(#[from] LookError),
     #[error(transparent)]
     Migrate(#[from] MigrateError),
@@ -58,6 +63,11 @@ pub(crate) enum CommandError {
     },
     #[error("`{}` could not be read", path.display())]
     File {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("`{}` could not be written", path.display())]
+    NotWritten {
         path: PathBuf,
         source: std::io::Error,
     },
@@ -77,6 +87,14 @@ pub(crate) enum CommandError {
     NotDone {
         message: String,
         hint: Option<String>,
+    },
+    /// A person was asked and the terminal went away, or they ended the input.
+    #[error("`{question}` was not answered: the input ended")]
+    NoAnswer { question: String },
+    #[error("`{question}` was not answered: the terminal could not be read")]
+    Terminal {
+        question: String,
+        source: std::io::Error,
     },
     #[error("interrupted")]
     Interrupted,
@@ -101,16 +119,17 @@ impl CommandError {
             Self::SchemaName(_) | Self::Hostname(_) | Self::Usage { .. } => ExitCode::Usage,
             Self::NoSelection | Self::EmptyFolder { .. } | Self::Folder(_) => ExitCode::Usage,
             Self::Scaffold(error) => scaffold_exit_code(error),
-            Self::NoDatabase => ExitCode::Usage,
+            Self::NoDatabase | Self::NoAnswer { .. } | Self::Terminal { .. } => ExitCode::Usage,
             Self::PrivateServerStopped | Self::Connect(_) => ExitCode::Unreachable,
             Self::Init(_) | Self::Server(_) | Self::NotDone { .. } => ExitCode::NotDone,
             Self::Sql(error) => sql_exit_code(error),
             Self::Registry(error) => registry_exit_code(error),
             Self::Selection(error) => selection_exit_code(error),
+            Self::Domain(error) => domain_exit_code(error),
             Self::Look(error) => look_exit_code(error),
             Self::Migrate(error) => migrate_exit_code(error),
             Self::Obstacle(obstacle) if obstacle.is_usage() => ExitCode::Usage,
-            Self::Obstacle(_) => ExitCode::NotDone,
+            Self::Obstacle(_) | Self::NotWritten { .. } => ExitCode::NotDone,
             Self::Interrupted => ExitCode::Interrupted,
         }
     }
@@ -149,10 +168,14 @@ impl CommandError {
             Self::SchemaName(SchemaNameError::Shared { .. }) => {
                 Some("use `--shared` where the shared schema is meant".into())
             }
+            Self::NoAnswer { .. } | Self::Terminal { .. } => {
+                Some("nothing was changed; `--help` lists the flags that answer instead".into())
+            }
             Self::Server(error) => server_hint(error),
             Self::Connect(error) => connect_hint(error),
             Self::Registry(error) => registry_hint(error),
             Self::Selection(error) => selection_hint(error),
+            Self::Domain(error) => domain_hint(error),
             Self::Look(LookError::Connect(error)) => connect_hint(error),
             Self::Migrate(error) => migrate_hint(error),
             Self::Obstacle(obstacle) => obstacle_hint(obstacle),
@@ -175,6 +198,11 @@ impl CommandError {
             Self::Migrate(MigrateError::Forbidden(findings)) => {
                 for finding in findings {
                     report.always(file_finding(finding));
+                }
+            }
+            Self::Domain(DomainError::Change(ChangeError::Busy { holders, .. })) => {
+                for holder in holders {
+                    report.always(format!("  held by {}", describe_holder(holder)));
                 }
             }
             _ => {}
@@ -269,6 +297,25 @@ fn selection_exit_code(error: &SelectionError) -> ExitCode {
     match error {
         SelectionError::Registry(error) => registry_exit_code(error),
         SelectionError::Unknown { .. } | SelectionError::Shared { .. } => ExitCode::Usage,
+    }
+}
+
+fn domain_exit_code(error: &DomainError) -> ExitCode {
+    match error {
+        DomainError::Registry(error) => registry_exit_code(error),
+        DomainError::Selection(error) => selection_exit_code(error),
+        DomainError::Change(error) => change_exit_code(error),
+        DomainError::Last(_) | DomainError::NoSharedRow { .. } => ExitCode::Usage,
+        DomainError::Taken(_) | DomainError::AlreadyThere(_) => ExitCode::NotDone,
+        DomainError::NoSuchDomain { .. } | DomainError::Primary { .. } => ExitCode::NotDone,
+    }
+}
+
+fn change_exit_code(error: &ChangeError) -> ExitCode {
+    match error {
+        ChangeError::Connect(_) => ExitCode::Unreachable,
+        ChangeError::Busy { .. } | ChangeError::Unsettled => ExitCode::Busy,
+        ChangeError::Sql(error) => sql_exit_code(error),
     }
 }
 
@@ -379,7 +426,15 @@ fn registry_hint(error: &RegistryError) -> Option<String> {
              init` writes them"
                 .into(),
         ),
-        RegistryError::Sql(_) | RegistryError::Condition { .. } => None,
+        RegistryError::Condition { .. } => {
+            Some("a condition is SQL on the columns that `tenantctl list-tenants` shows".into())
+        }
+        RegistryError::Sql(error) if error.is("42703") => Some(
+            "say what the registry's columns are called under `[registry.columns]` in \
+             `tenantctl.toml`"
+                .into(),
+        ),
+        RegistryError::Sql(_) => None,
     }
 }
 
@@ -397,6 +452,43 @@ fn selection_hint(error: &SelectionError) -> Option<String> {
         SelectionError::Shared { .. } => {
             Some("use `--shared` where the shared schema is meant".into())
         }
+    }
+}
+
+fn domain_hint(error: &DomainError) -> Option<String> {
+    let text = match error {
+        DomainError::Registry(error) => return registry_hint(error),
+        DomainError::Selection(error) => return selection_hint(error),
+        DomainError::Change(error) => return change_hint(error),
+        DomainError::NoSharedRow { .. } => {
+            "name a tenant's schema; `tenantctl list-tenants` lists them".into()
+        }
+        DomainError::Taken(domain) => format!(
+            "to move it, first `tenantctl delete-domain {}`",
+            shell_word(&domain.host)
+        ),
+        DomainError::AlreadyThere(_) => return None,
+        DomainError::NoSuchDomain { .. } => "`tenantctl list-domains` lists those there are".into(),
+        DomainError::Primary { another, .. } => format!(
+            "first make another one primary: `tenantctl set-primary-domain {}`",
+            shell_word(another)
+        ),
+        DomainError::Last(domain) => format!(
+            "no hostname would lead to the tenant any more; if that is meant: `tenantctl \
+             delete-domain {} --yes`",
+            shell_word(&domain.host)
+        ),
+    };
+    Some(text)
+}
+
+fn change_hint(error: &ChangeError) -> Option<String> {
+    match error {
+        ChangeError::Connect(error) => connect_hint(error),
+        ChangeError::Busy { .. } | ChangeError::Unsettled => {
+            Some("nothing was changed; run the same command again".into())
+        }
+        ChangeError::Sql(_) => None,
     }
 }
 

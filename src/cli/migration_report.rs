@@ -394,7 +394,7 @@ fn in_the_way(blockage: &Blockage) -> String {
 }
 
 /// Returns `pid 4711 (myapp, 10.0.0.7), idle in transaction for 12 s: select …`.
-fn describe_holder(holder: &Holder) -> String {
+pub(crate) fn describe_holder(holder: &Holder) -> String {
     let Holder {
         pid,
         application_name,

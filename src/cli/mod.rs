@@ -9,10 +9,12 @@ mod exit_code;
 mod globals;
 mod migration_report;
 mod plan_report;
+mod prompt;
 mod report;
 mod selection;
 mod signals;
 mod status_report;
+mod tenant_prompts;
 mod tenant_rows;
 mod text;
 
@@ -67,9 +69,10 @@ pub fn main() -> std::process::ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    let code = runtime
-        .expect("the system has timers and sockets")
-        .block_on(run(cli));
+    let runtime = runtime.expect("the system has timers and sockets");
+    let code = runtime.block_on(run(cli));
+    // Not by dropping it, which would wait for a question that nobody is going to answer.
+    runtime.shutdown_background();
     code.into()
 }
 
@@ -81,6 +84,7 @@ async fn run(cli: Cli) -> ExitCode {
         result = cli.command.run(&mut context) => result,
         () = signals.listen(|text| report.always(text)) => Err(CommandError::Interrupted),
     };
+    prompt::give_terminal_back();
     result.unwrap_or_else(|error| {
         error.report(&report);
         error.exit_code()

@@ -110,6 +110,24 @@ pub(super) async fn of_schema_lock(
         .collect())
 }
 
+/// Returns who has one of these tables locked otherwise than for reading, in a transaction that is
+/// still open.
+pub(crate) async fn of_tables(
+    connection: &mut Connection,
+    tables: &[String],
+) -> Result<Vec<Holder>, Incomplete> {
+    let tables: Vec<String> = tables.iter().map(|it| literal(it)).collect();
+    let question = format!(
+        "select distinct on (b.pid) {COLUMNS} from pg_locks l join pg_stat_activity b using (pid) \
+         where l.locktype = 'relation' and l.granted and l.mode <> 'AccessShareLock' \
+           and l.relation in (select to_regclass(it) from unnest(array[{}]) as it) \
+           and b.pid <> pg_backend_pid()",
+        tables.join(", ")
+    );
+    let rows = connection.ask(&question).await?.rows;
+    Ok(rows.iter().map(|row| holder(row, 0)).collect())
+}
+
 fn holder(row: &Row, first: usize) -> Holder {
     let milliseconds = row.number(first + 4).unwrap_or_default();
     Holder {

@@ -6,6 +6,7 @@ use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 
 use super::connection::{Connection, Incomplete};
+use super::environment::{self, Variable};
 use super::error::{self, ConnectError, Place, SqlError};
 use super::server::ServerConnection;
 
@@ -112,10 +113,10 @@ impl Database {
         }
     }
 
-    /// Returns the URL of this database **with its password**, for the environment of a child
-    /// process; never to be printed.
-    pub fn url_with_password(&self) -> String {
-        self.options.to_url_lossy().to_string()
+    /// Returns the environment in which another program reaches this database, with
+    /// `search_path` as its search path. It holds the **password**, and is never to be printed.
+    pub fn environment(&self, search_path: &str) -> Vec<Variable> {
+        environment::variables(&self.options, &self.place(), search_path)
     }
 
     /// Opens a connection that shows up in `pg_stat_activity` as `application_name`.

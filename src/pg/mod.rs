@@ -5,13 +5,17 @@
 
 mod connect;
 mod connection;
+mod environment;
 mod error;
 mod lane;
 mod quote;
+mod scope;
 pub mod server;
 
 pub use connect::{Database, Source, UrlError};
 pub use connection::{Connection, Incomplete, Row, Rows};
+pub use environment::Variable;
 pub use error::{ConnectError, Place, SqlError};
 pub use lane::Lane;
 pub use quote::{identifier, literal, qualified, search_path};
+pub use scope::{Scope, ScopeError, Scoped};

@@ -182,6 +182,34 @@ impl CreateTenants<'_> {
         })
     }
 
+    /// Returns what is taken already of a tenant's schema and domains, so that it can be asked
+    /// for while the rest is still open.
+    pub async fn taken(
+        &self,
+        connection: &mut Connection,
+        tenant: &NewTenant,
+    ) -> Result<Option<Obstacle>, RegistryError> {
+        let taken = Taken::read(connection, self.registry, std::slice::from_ref(tenant)).await?;
+        Ok(taken
+            .by_registry(tenant)
+            .or_else(|| taken.by_catalog(tenant, self.adopt)))
+    }
+
+    /// Returns the columns of the registry that a new tenant's row may be given values for, but
+    /// the schema's name.
+    pub async fn settable_columns(
+        &self,
+        connection: &mut Connection,
+    ) -> Result<Vec<Column>, RegistryError> {
+        let mut columns = columns(connection, self.registry).await?;
+        columns.retain(|column| self.is_settable(column) && !column.is_primary_key);
+        Ok(columns)
+    }
+
+    fn is_settable(&self, column: &Column) -> bool {
+        !column.is_generated && column.name != self.registry.names().schema_name
+    }
+
     /// Creates the tenants in whose way nothing was found.
     pub async fn run(
         &self,
@@ -286,8 +314,7 @@ impl CreateTenants<'_> {
     }
 
     fn column_obstacle(&self, columns: &[Column], tenant: &NewTenant) -> Option<Obstacle> {
-        let names = self.registry.names();
-        let settable = |it: &&Column| !it.is_generated && it.name != names.schema_name;
+        let settable = |it: &&Column| self.is_settable(it);
         for (column, _) in &tenant.values {
             if !columns.iter().filter(settable).any(|it| it.name == *column) {
                 return Some(Obstacle::NoSuchColumn {

@@ -1,13 +1,23 @@
 //! The registry of tenants and domains, and what is done to a tenant.
 
+mod change;
 mod column;
 mod create;
+mod domain;
+mod domain_sql;
+mod listing;
 mod migrate;
 mod registry;
 mod selection;
 
+pub use change::ChangeError;
 pub use column::{Column, columns};
 pub use create::{CreateTenants, NewTenant, Obstacle, PreparedTenants, check_value};
+pub use domain::{
+    DeletedDomain, Domain, DomainError, NewPrimary, create_domain, delete_domain, list_domains,
+    set_primary_domain,
+};
+pub use listing::{Tenant, Tenants, Value, list_tenants, tenant_of_host};
 pub use migrate::{FileFinding, Migrate, MigrateError, Migrated, Prepared};
 pub use registry::{Names, Registry, RegistryError};
 pub use selection::{Selection, SelectionError};

@@ -112,14 +112,14 @@ impl Registry {
         condition: Option<&str>,
     ) -> Result<Vec<SchemaName>, RegistryError> {
         let column = identifier(&self.names.schema_name);
-        let condition = condition.map_or(String::new(), |it| format!(" and ({it}\n)"));
         let question = format!(
-            "select t.{column}::text from {} as t where t.{column}::text <> {}{condition} \
+            "select t.{column}::text from {} as t where t.{column}::text <> {} and {} \
              order by t.{column}::text collate \"C\"",
             self.tenants_table(),
             literal(self.names.shared_schema.as_str()),
+            where_sql(condition),
         );
-        let rows = self.ask(connection, &question).await?;
+        let rows = self.ask_where(connection, &question, condition).await?;
         Ok(rows
             .iter()
             .map(|row| SchemaName::registered(row.text(0)))
@@ -135,6 +135,23 @@ impl Registry {
         match connection.ask(question).await {
             Ok(rows) => Ok(rows.rows),
             Err(incomplete) => Err(self.error(connection, incomplete).await),
+        }
+    }
+
+    /// Asks a question that holds a person's condition; what is wrong with that is said of it.
+    pub(crate) async fn ask_where(
+        &self,
+        connection: &mut Connection,
+        question: &str,
+        condition: Option<&str>,
+    ) -> Result<Vec<Row>, RegistryError> {
+        let answer = self.ask(connection, question).await;
+        match (answer, condition) {
+            (Err(RegistryError::Sql(source)), Some(condition)) if is_about_text(&source) => {
+                let condition = condition.to_owned();
+                Err(RegistryError::Condition { condition, source })
+            }
+            (answer, _) => answer,
         }
     }
 
@@ -172,4 +189,16 @@ impl Registry {
         }
         None
     }
+}
+
+/// Returns a person's condition on the tenants as part of a WHERE clause.
+pub(crate) fn where_sql(condition: Option<&str>) -> String {
+    // On a line of its own: it may end in a `--` comment.
+    condition.map_or_else(|| "true".into(), |it| format!("({it}\n)"))
+}
+
+/// Whether the server did not like what the statement says: syntax, names, types, values.
+fn is_about_text(error: &SqlError) -> bool {
+    let is_permission = error.is("42501");
+    (error.code.starts_with("42") && !is_permission) || error.code.starts_with("22")
 }

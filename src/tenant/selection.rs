@@ -53,6 +53,18 @@ fn quoted(names: &[String]) -> String {
     names.join(", ")
 }
 
+impl SelectionError {
+    /// Says of these names that none of the `known` schemas is called so.
+    pub(super) fn unknown<'a>(
+        names: Vec<String>,
+        mut known: impl Iterator<Item = &'a str>,
+    ) -> Self {
+        let alike = |it: &&str| it.to_lowercase() == names[0].trim().to_lowercase();
+        let similar = known.find(alike).map(SchemaName::registered);
+        Self::Unknown { names, similar }
+    }
+}
+
 impl Selection {
     /// Whether tenants are meant, be it none in the end.
     pub fn wants_tenants(&self) -> bool {
@@ -75,12 +87,7 @@ impl Selection {
         if !self.wants_tenants() {
             return Ok(Vec::new());
         }
-        let shared = registry.names().shared_schema.as_str();
-        if self.names.iter().any(|name| name == shared) {
-            return Err(SelectionError::Shared {
-                name: shared.to_owned(),
-            });
-        }
+        self.refuse_shared(registry)?;
         let condition = self.condition.as_deref();
         let mut schemas = registry.schemas(connection, condition).await?;
         self.refuse_unknown(connection, registry, &schemas).await?;
@@ -88,19 +95,37 @@ impl Selection {
         Ok(schemas)
     }
 
+    /// Whether the registry row with this schema is meant, which may be the shared schema's own.
+    pub(super) fn means_row(&self, registry: &Registry, schema: &SchemaName) -> bool {
+        if *schema == registry.names().shared_schema {
+            self.shared && !matches_any(&self.excluding, schema)
+        } else {
+            self.wants_tenants() && self.means(schema)
+        }
+    }
+
     fn means(&self, schema: &SchemaName) -> bool {
         let name = schema.as_str();
-        let matches =
-            |patterns: &[String]| patterns.iter().any(|it| WildMatch::new(it).matches(name));
         let only_condition = self.names.is_empty() && self.matching.is_empty();
         let is_meant = self.tenants
             || only_condition
             || self.names.iter().any(|it| it == name)
-            || matches(&self.matching);
-        is_meant && !matches(&self.excluding)
+            || matches_any(&self.matching, schema);
+        is_meant && !matches_any(&self.excluding, schema)
     }
 
-    async fn refuse_unknown(
+    pub(super) fn refuse_shared(&self, registry: &Registry) -> Result<(), SelectionError> {
+        let shared = registry.names().shared_schema.as_str();
+        match self.names.iter().any(|name| name == shared) {
+            true => Err(SelectionError::Shared {
+                name: shared.to_owned(),
+            }),
+            false => Ok(()),
+        }
+    }
+
+    /// Refuses names that no registry row has; `schemas` are those for which the condition holds.
+    pub(super) async fn refuse_unknown(
         &self,
         connection: &mut Connection,
         registry: &Registry,
@@ -120,10 +145,12 @@ impl Selection {
         if names.is_empty() {
             return Ok(());
         }
-        let similar = known
-            .iter()
-            .find(|it| it.to_lowercase() == names[0].trim().to_lowercase());
-        let similar = similar.map(|it| SchemaName::registered(it));
-        Err(SelectionError::Unknown { names, similar })
+        Err(SelectionError::unknown(names, known.into_iter()))
     }
+}
+
+fn matches_any(patterns: &[String], schema: &SchemaName) -> bool {
+    patterns
+        .iter()
+        .any(|it| WildMatch::new(it).matches(schema.as_str()))
 }

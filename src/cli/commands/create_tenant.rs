@@ -9,11 +9,13 @@ use crate::cli::error::{CommandError, CommandResult, file_finding};
 use crate::cli::execution::ExecutionArgs;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::migration_report::{self, MigrationReport};
+use crate::cli::prompt::Person;
+use crate::cli::tenant_prompts;
 use crate::cli::tenant_rows::{self, TenantRow};
 use crate::cli::text::printable;
 use crate::migration::scaffold::FolderKind;
 use crate::migration::{Mode, Outcome};
-use crate::name::{Hostname, SchemaName};
+use crate::name::{HostnameError, SchemaName};
 use crate::tenant::{CreateTenants, Names, NewTenant};
 
 /// Create a tenant: its schema, its tables, its registry row and its domains
@@ -23,12 +25,7 @@ use crate::tenant::{CreateTenants, Names, NewTenant};
 #[derive(Debug, clap::Args)]
 pub(crate) struct CreateTenantArgs {
     /// The tenant's schema, 1 to 63 bytes
-    #[arg(
-        long,
-        value_name = "NAME",
-        allow_hyphen_values = true,
-        required_if_eq("no_input", "true")
-    )]
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     schema: Option<String>,
 
     /// The tenant's name as people write it; the schema's where it is left out
@@ -74,55 +71,6 @@ fn column_and_value(given: &str) -> Result<(String, String), String> {
 }
 
 pub(crate) async fn run(context: &mut Context, args: &CreateTenantArgs) -> CommandResult {
-    let names = context.registry()?.names().clone();
-    let rows = match &args.from {
-        Some(path) => tenant_rows::read(path, &names)?,
-        None => {
-            let tenant = from_flags(args, &names)?;
-            let schema = tenant.schema.to_string();
-            vec![TenantRow {
-                line: 0,
-                schema,
-                tenant: Ok(tenant),
-            }]
-        }
-    };
-    create(context, args, rows).await
-}
-
-fn from_flags(args: &CreateTenantArgs, names: &Names) -> Result<NewTenant, CommandError> {
-    let Some(schema) = &args.schema else {
-        return Err(CommandError::Usage {
-            message: "which schema is the tenant to have?".into(),
-            hint: "say `--schema NAME`, or `--from FILE` for many".into(),
-        });
-    };
-    let schema = SchemaName::tenant(schema, names.shared_schema.as_str())?;
-    let domains = args
-        .domain
-        .iter()
-        .map(|it| it.parse::<Hostname>())
-        .collect::<Result<_, _>>()?;
-    let set = args
-        .set
-        .iter()
-        .map(|(column, value)| (column.clone(), Some(value.clone())));
-    let name = args
-        .name
-        .iter()
-        .map(|name| (names.name.clone(), Some(name.clone())));
-    Ok(NewTenant {
-        schema,
-        values: name.chain(set).collect(),
-        domains,
-    })
-}
-
-async fn create(
-    context: &mut Context,
-    args: &CreateTenantArgs,
-    rows: Vec<TenantRow>,
-) -> CommandResult {
     let (database, registry) = (context.database().await?, context.registry()?);
     let migrations =
         context.migrations_or_none(FolderKind::Tenant, args.migrations_dir.as_deref())?;
@@ -132,6 +80,79 @@ async fn create(
         migrations: &migrations,
         adopt: args.adopt,
     };
+    let rows = match &args.from {
+        Some(path) => tenant_rows::read(path, registry.names())?,
+        None => {
+            let tenant = single(context, args, &create).await?;
+            let schema = tenant.schema.to_string();
+            vec![TenantRow {
+                line: 0,
+                schema,
+                tenant: Ok(tenant),
+            }]
+        }
+    };
+    carry_out(context, args, &create, rows).await
+}
+
+/// Returns the one tenant that the flags and, on a terminal, a person describe.
+async fn single(
+    context: &Context,
+    args: &CreateTenantArgs,
+    create: &CreateTenants<'_>,
+) -> Result<NewTenant, CommandError> {
+    let names = create.registry.names();
+    let shared = names.shared_schema.as_str();
+    let schema = args
+        .schema
+        .as_deref()
+        .map(|it| SchemaName::tenant(it, shared))
+        .transpose()?;
+    let domains = args
+        .domain
+        .iter()
+        .map(|it| it.parse())
+        .collect::<Result<_, HostnameError>>()?;
+    let values = values(args, names);
+    let person = if args.no_input {
+        None
+    } else {
+        Person::present(&context.report)
+    };
+    match (person, schema) {
+        (Some(person), schema) => {
+            tenant_prompts::complete(&person, create, schema, domains, values).await
+        }
+        (None, Some(schema)) => Ok(NewTenant {
+            schema,
+            values,
+            domains,
+        }),
+        (None, None) => Err(CommandError::Usage {
+            message: "which schema is the tenant to have?".into(),
+            hint: "say `--schema NAME`, or `--from FILE` for many".into(),
+        }),
+    }
+}
+
+fn values(args: &CreateTenantArgs, names: &Names) -> Vec<(String, Option<String>)> {
+    let name = args
+        .name
+        .iter()
+        .map(|name| (names.name.clone(), Some(name.clone())));
+    let set = args
+        .set
+        .iter()
+        .map(|(column, value)| (column.clone(), Some(value.clone())));
+    name.chain(set).collect()
+}
+
+async fn carry_out(
+    context: &mut Context,
+    args: &CreateTenantArgs,
+    create: &CreateTenants<'_>,
+    rows: Vec<TenantRow>,
+) -> CommandResult {
     let (lines, tenants, mut refused) = sort(rows);
     let prepared = create.prepare(&tenants).await?;
     for finding in &prepared.warnings {

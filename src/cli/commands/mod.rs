@@ -1,12 +1,20 @@
 //! The commands, one a file.
 
 mod baseline;
+mod completions;
+mod create_domain;
 mod create_tenant;
+mod delete_domain;
 mod dev;
 mod init;
+mod list_domains;
+mod list_tenants;
 mod makemigrations;
+mod man;
 mod migrate_schemas;
 mod quickstart;
+mod resolve;
+mod set_primary_domain;
 mod status;
 
 use super::context::Context;
@@ -24,6 +32,14 @@ pub(crate) enum Command {
     Status(status::StatusArgs),
     Baseline(baseline::BaselineArgs),
     CreateTenant(create_tenant::CreateTenantArgs),
+    ListTenants(list_tenants::ListTenantsArgs),
+    CreateDomain(create_domain::CreateDomainArgs),
+    ListDomains(list_domains::ListDomainsArgs),
+    SetPrimaryDomain(set_primary_domain::SetPrimaryDomainArgs),
+    DeleteDomain(delete_domain::DeleteDomainArgs),
+    Resolve(resolve::ResolveArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
 }
 
 impl Command {
@@ -37,6 +53,14 @@ impl Command {
             Self::Status(args) => status::run(context, args).await,
             Self::Baseline(args) => baseline::run(context, args).await,
             Self::CreateTenant(args) => create_tenant::run(context, args).await,
+            Self::ListTenants(args) => list_tenants::run(context, args).await,
+            Self::CreateDomain(args) => create_domain::run(context, args).await,
+            Self::ListDomains(args) => list_domains::run(context, args).await,
+            Self::SetPrimaryDomain(args) => set_primary_domain::run(context, args).await,
+            Self::DeleteDomain(args) => delete_domain::run(context, args).await,
+            Self::Resolve(args) => resolve::run(context, args).await,
+            Self::Completions(args) => completions::run(args),
+            Self::Man(args) => man::run(context, args),
         }
     }
 }

@@ -1,0 +1,194 @@
+//! What migrating a fleet costs, side by side with what it cannot beat: the same SQL fed by psql
+//! over the same number of connections, with no bookkeeping but a history row per migration.
+//!
+//! `cargo bench --bench fleet -- --tenants 200 --jobs 1,2,4,8 --rounds 3`
+
+mod floor;
+mod measure;
+mod workload;
+
+use std::path::{Path, PathBuf};
+
+use clap::Parser as _;
+use tenantctl::pg::server::{PrivateServer, ServerPrograms};
+
+use self::floor::Psql;
+use self::measure::{Measured, Table, run};
+use self::workload::{Workload, schema_names};
+
+/// Measure tenantctl against psql on a private server with Postgres' default durability
+#[derive(Debug, clap::Parser)]
+struct Options {
+    /// How many tenants
+    #[arg(long, default_value_t = 200)]
+    tenants: usize,
+    /// Over how many connections, one run each
+    #[arg(long, value_delimiter = ',', default_value = "1,2,4,8")]
+    jobs: Vec<usize>,
+    /// How often each row is measured, from a new database; the median is shown
+    #[arg(long, default_value_t = 1)]
+    rounds: usize,
+    /// cargo says this to every benchmark
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// One server, one folder with the workload, and the two programs.
+struct Bench {
+    folder: tempfile::TempDir,
+    server: PrivateServer,
+    psql: Psql,
+}
+
+fn main() {
+    let options = Options::parse();
+    let folder = tempfile::TempDir::with_prefix("tenantctl-bench-").expect("a temporary folder");
+    let server = PrivateServer::of(folder.path()).setting("max_connections", "100");
+    server.start().expect("a private server");
+    let connection = server
+        .connection()
+        .expect("it was started")
+        .expect("it runs");
+    let programs = ServerPrograms::find().expect("server programs");
+    println!(
+        "Postgres {}, {} tenants",
+        programs.version().text,
+        options.tenants
+    );
+    let program = programs
+        .program("psql")
+        .unwrap_or_else(|| PathBuf::from("psql"));
+    let bench = Bench {
+        psql: Psql::new(program, &connection.url()),
+        folder,
+        server,
+    };
+    println!("{}", bench.start_up());
+    let mut table = Table::default();
+    for &jobs in &options.jobs {
+        for _ in 0..options.rounds {
+            bench.round(options.tenants, jobs, &mut table);
+        }
+    }
+    println!("{table}");
+    bench.server.destroy().expect("the private server ends");
+}
+
+impl Bench {
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Returns how large the program is and how fast it says what it can do.
+    fn start_up(&self) -> String {
+        let size = std::fs::metadata(env!("CARGO_BIN_EXE_tenantctl")).map_or(0, |it| it.len());
+        let mut times: Vec<f64> = (0..20)
+            .map(|_| self.ours("postgres", &["--help"]).seconds)
+            .collect();
+        times.sort_by(f64::total_cmp);
+        format!(
+            "binary {:.1} MiB, `--help` {:.1} ms",
+            size as f64 / 1048576.0,
+            times[10] * 1e3
+        )
+    }
+
+    fn ours(&self, database: &str, arguments: &[&str]) -> Measured {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tenantctl"));
+        command.args(arguments).current_dir(self.path());
+        command.env("DATABASE_URL", self.psql.url(database));
+        run(command)
+    }
+
+    /// Measures every row once, in new databases.
+    fn round(&self, tenants: usize, jobs: usize, table: &mut Table) {
+        let jobs_text = jobs.to_string();
+        let with_jobs = |arguments: &[&str]| {
+            [arguments, &["--quiet", "--jobs", &jobs_text]]
+                .concat()
+                .iter()
+                .map(|it| (*it).to_owned())
+                .collect::<Vec<_>>()
+        };
+        let ours = |database: &str, arguments: &[&str]| {
+            let arguments = with_jobs(arguments);
+            self.ours(
+                database,
+                &arguments.iter().map(String::as_str).collect::<Vec<_>>(),
+            )
+        };
+        let names = schema_names(tenants);
+        let workload = Workload::write(self.path(), 10);
+        let (a, b) = ("ours", "floor");
+        for database in [a, b] {
+            self.psql.create_database(database);
+            self.ours(database, &["migrate-schemas", "--shared", "--quiet"])
+                .expect_done();
+        }
+        let file = workload.write_tenants(&names);
+
+        let floor = self.psql.create_tenants(b, jobs, &names, &workload);
+        let created = ours(a, &["create-tenant", "--from", &file]);
+        table.add(
+            "create tenants, 10 migrations each",
+            jobs,
+            created.expect_done(),
+            floor,
+        );
+
+        workload.add_column();
+        let floor = self.psql.apply(b, jobs, &names, &workload, 10..11, false);
+        let applied = ours(a, &["migrate-schemas", "--tenants"]);
+        table.add("apply one migration", jobs, applied.expect_done(), floor);
+
+        let read = self.psql.read_histories(a, &names);
+        let nothing = ours(a, &["migrate-schemas", "--tenants"]).expect_done();
+        table.add("nothing pending", jobs, nothing, read);
+        table.note("  its memory", jobs, nothing);
+
+        workload.add_index();
+        let status = self.ours(a, &["status", "--quiet"]).expect_done();
+        table.add(
+            "status, all behind (to nothing pending)",
+            jobs,
+            status,
+            nothing,
+        );
+        let check = self.ours(a, &["status", "--check", "--quiet"]);
+        table.add("status --check, all behind (same)", jobs, check, nothing);
+        let dry = ours(a, &["migrate-schemas", "--tenants", "--dry-run"]).expect_done();
+        table.add("--dry-run, all behind (same)", jobs, dry, nothing);
+
+        for database in [a, b] {
+            self.psql.drop_database(database);
+        }
+        self.ten_pending(tenants, jobs, table);
+    }
+
+    /// Measures ten migrations on schemas that have none.
+    fn ten_pending(&self, tenants: usize, jobs: usize, table: &mut Table) {
+        let names = schema_names(tenants);
+        let workload = Workload::write(self.path(), 10);
+        for database in ["ours", "floor"] {
+            self.psql.create_database(database);
+            self.ours(database, &["migrate-schemas", "--shared", "--quiet"])
+                .expect_done();
+            self.psql.register_empty(database, &names);
+        }
+        let floor = self
+            .psql
+            .apply("floor", jobs, &names, &workload, 0..10, true);
+        let arguments = [
+            "migrate-schemas",
+            "--tenants",
+            "--quiet",
+            "--jobs",
+            &jobs.to_string(),
+        ];
+        let applied = self.ours("ours", &arguments).expect_done();
+        table.add("apply ten migrations", jobs, applied, floor);
+        for database in ["ours", "floor"] {
+            self.psql.drop_database(database);
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The migrations: a shared schema of three, a tenant of ten (ten tables, foreign keys, indexes).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A project's folder with its migrations.
+pub(crate) struct Workload {
+    root: PathBuf,
+}
+
+/// Returns `tenant_00001` and so on.
+pub(crate) fn schema_names(number: usize) -> Vec<String> {
+    (1..=number)
+        .map(|index| format!("tenant_{index:05}"))
+        .collect()
+}
+
+/// Returns the SQL of the `index`th tenant migration, from 0.
+pub(crate) fn tenant_sql(index: usize) -> String {
+    match index {
+        0 => "create table t0 (id bigserial primary key, name text not null, plan_id bigint \
+              references public.plans (id));\ncreate index t0_name on t0 (name);\n"
+            .into(),
+        1..=9 => format!(
+            "create table t{index} (id bigserial primary key, parent_id bigint not null references \
+             t{} (id), name text not null, created_at timestamptz not null default now());\n\
+             create index t{index}_parent on t{index} (parent_id);\n\
+             create index t{index}_name on t{index} (name, created_at);\n",
+            index - 1
+        ),
+        10 => "alter table t9 add column note text;\n".into(),
+        _ => "create index t9_note on t9 (note);\n".into(),
+    }
+}
+
+impl Workload {
+    /// Writes a project with so many tenant migrations, and nothing else.
+    pub(crate) fn write(root: &Path, tenant_migrations: usize) -> Self {
+        let workload = Self {
+            root: root.to_owned(),
+        };
+        let _ = fs::remove_dir_all(root.join("migrations"));
+        let _ = fs::remove_file(root.join("tenantctl.toml"));
+        let registry = include_str!("../../migrations/shared/V1__create_tenants_and_domains.sql");
+        workload.file("shared/V1__create_tenants_and_domains.sql", registry);
+        let plans = "create table plans (id bigserial primary key, name text not null);\n";
+        workload.file("shared/V2__plans.sql", plans);
+        let index = "create unique index plans_name on plans (name);\n";
+        workload.file("shared/V3__plans_name.sql", index);
+        for index in 0..tenant_migrations {
+            workload.tenant(index, "t");
+        }
+        workload
+    }
+
+    pub(crate) fn add_column(&self) {
+        self.tenant(10, "note");
+    }
+
+    pub(crate) fn add_index(&self) {
+        self.tenant(11, "note_index");
+    }
+
+    fn tenant(&self, index: usize, name: &str) {
+        self.file(
+            &format!("tenant/V{}__{name}.sql", index + 1),
+            &tenant_sql(index),
+        );
+    }
+
+    fn file(&self, path: &str, sql: &str) {
+        let path = self.root.join("migrations").join(path);
+        fs::create_dir_all(path.parent().expect("it has a folder")).expect("a folder");
+        fs::write(path, sql).expect("a file");
+    }
+
+    /// Writes the tenants as CSV, and returns the file.
+    pub(crate) fn write_tenants(&self, names: &[String]) -> String {
+        let mut text = String::from("schema_name,name,domain\n");
+        for name in names {
+            let host = name.replace('_', "-");
+            text += &format!("{name},{name},{host}.example.com\n");
+        }
+        let path = self.root.join("tenants.csv");
+        fs::write(&path, text).expect("a file");
+        path.display().to_string()
+    }
+}
