@@ -25,11 +25,10 @@ impl Signals {
 
     /// Takes signals until one of them is to end the program at once.
     pub(crate) async fn listen(&self, say: impl Fn(&str)) {
-        let kinds = [
-            SignalKind::interrupt(),
-            SignalKind::terminate(),
-            SignalKind::hangup(),
-        ];
+        let mut kinds = vec![SignalKind::interrupt(), SignalKind::terminate()];
+        if !is_hangup_ignored() {
+            kinds.push(SignalKind::hangup());
+        }
         let mut signals: Vec<Signal> = kinds.into_iter().filter_map(|it| signal(it).ok()).collect();
         loop {
             any(&mut signals).await;
@@ -43,6 +42,15 @@ impl Signals {
             }
         }
     }
+}
+
+/// Whether `nohup` started the program, which is then to survive its terminal. Where the system does
+/// not say, it was not.
+fn is_hangup_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|it| it.strip_prefix("SigIgn:"));
+    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (SignalKind::hangup().as_raw_value() - 1) & 1 == 1)
 }
 
 async fn any(signals: &mut [Signal]) {
