@@ -208,12 +208,12 @@ pub(crate) fn answer(report: &Report, mode: Mode, migrated: Migrated) -> ExitCod
     let mut outcome = migrated.shared.unwrap_or_default();
     outcome.extend(migrated.tenants);
     let code = exit_code(&outcome, 0);
-    explain(report, &outcome);
+    explain(report, mode, &outcome);
     if shared_failed && !outcome.not_attempted.is_empty() {
         report.error("no tenant was started, as the shared schema comes first");
     }
     summarise(report, mode, &outcome, 0, code);
-    if let Some(hint) = hint(&outcome) {
+    if let Some(hint) = hint(&outcome, shared_failed) {
         report.hint(hint);
     }
     code
@@ -222,7 +222,7 @@ pub(crate) fn answer(report: &Report, mode: Mode, migrated: Migrated) -> ExitCod
 /// Says how the creation of many tenants ended, `refused` of which were not tried.
 pub(crate) fn answer_created(report: &Report, outcome: &Outcome, refused: usize) -> ExitCode {
     let code = exit_code(outcome, refused);
-    explain(report, outcome);
+    explain(report, Mode::Create, outcome);
     summarise(report, Mode::Create, outcome, refused, code);
     if code != ExitCode::Done {
         report.hint(
@@ -233,8 +233,8 @@ pub(crate) fn answer_created(report: &Report, outcome: &Outcome, refused: usize)
 }
 
 /// Explains what is not done, and why.
-pub(crate) fn explain(report: &Report, outcome: &Outcome) {
-    explain_failures(report, outcome);
+pub(crate) fn explain(report: &Report, mode: Mode, outcome: &Outcome) {
+    explain_failures(report, mode, outcome);
     explain_busy(report, outcome);
     explain_stop(report, outcome);
 }
@@ -286,7 +286,7 @@ fn summary(mode: Mode, outcome: &Outcome, refused: usize) -> String {
 }
 
 /// Explains each different failure once, with the schemas that had it.
-fn explain_failures(report: &Report, outcome: &Outcome) {
+fn explain_failures(report: &Report, mode: Mode, outcome: &Outcome) {
     let mut groups: Vec<(&Rc<Failure>, Vec<&SchemaName>)> = Vec::new();
     for (schema, failure) in &outcome.failed {
         match groups
@@ -299,7 +299,7 @@ fn explain_failures(report: &Report, outcome: &Outcome) {
     }
     let most = if report.verbose { usize::MAX } else { SHOWN };
     for (failure, schemas) in groups.iter().take(most) {
-        explain_failure(report, failure, schemas);
+        explain_failure(report, mode, failure, schemas);
     }
     if groups.len() > most {
         let rest = count(groups.len() - most, "more failure");
@@ -309,7 +309,7 @@ fn explain_failures(report: &Report, outcome: &Outcome) {
     }
 }
 
-fn explain_failure(report: &Report, failure: &Failure, schemas: &[&SchemaName]) {
+fn explain_failure(report: &Report, mode: Mode, failure: &Failure, schemas: &[&SchemaName]) {
     let names = few(
         schemas.iter(),
         if report.verbose { usize::MAX } else { SHOWN },
@@ -325,6 +325,7 @@ fn explain_failure(report: &Report, failure: &Failure, schemas: &[&SchemaName]) 
                 site.migration
             ));
         }
+        None if mode == Mode::Create => report.error(format!("{to} could not be created")),
         None => report.error(format!("{to} could not be migrated")),
     }
     report.always(format!(
@@ -338,7 +339,10 @@ fn explain_failure(report: &Report, failure: &Failure, schemas: &[&SchemaName]) 
         report.always_lines(&sql_details(error));
     }
     for left in &failure.left_behind {
-        report.always(format!("    left behind: {left}"));
+        report.always(format!("    left behind: {}", printable(left)));
+    }
+    if !failure.left_behind.is_empty() {
+        report.always("    the next run begins the file anew, and keeps the concurrent indexes that are there");
     }
     if let Some(advice) = advice(&failure.cause) {
         report.always(format!("    {advice}"));
@@ -367,7 +371,7 @@ fn explain_busy(report: &Report, outcome: &Outcome) {
     let most = if report.verbose { usize::MAX } else { SHOWN };
     for (schema, blockage) in outcome.busy.iter().take(most) {
         report.error(format!("schema `{}` is busy", printable(schema.as_str())));
-        report.always(format!("  caused by: {}", in_the_way(blockage)));
+        report.always(format!("  caused by: {}", in_its_way(blockage, false)));
         if let Some(site) = &blockage.site {
             report.always(indent(&site.excerpt));
         }
@@ -382,18 +386,27 @@ fn explain_busy(report: &Report, outcome: &Outcome) {
 }
 
 fn in_the_way(blockage: &Blockage) -> String {
-    let migration = blockage.site.as_ref().map_or(String::new(), |site| {
-        format!("{} at {}:{}: ", site.migration, site.path, site.line)
-    });
+    in_its_way(blockage, true)
+}
+
+fn in_its_way(blockage: &Blockage, with_place: bool) -> String {
+    let migration = match &blockage.site {
+        Some(site) if with_place => {
+            format!("{} at {}:{}: ", site.migration, site.path, site.line)
+        }
+        Some(site) => format!("{}: ", site.migration),
+        None => String::new(),
+    };
     match &blockage.kind {
-        BlockageKind::SchemaLock => "another run is working on it".into(),
+        BlockageKind::SchemaLock => "another run, or somebody else, holds its lock".into(),
         BlockageKind::Lock(error) | BlockageKind::Conflict(error) => {
             format!("{migration}{}", printable_lines(&error.message))
         }
     }
 }
 
-/// Returns `pid 4711 (myapp, 10.0.0.7), idle in transaction for 12 s: select …`.
+/// Returns `pid 4711 (myapp, 10.0.0.7), idle in transaction, its transaction open for 12 s; last
+/// statement: select …`.
 pub(crate) fn describe_holder(holder: &Holder) -> String {
     let Holder {
         pid,
@@ -408,10 +421,13 @@ pub(crate) fn describe_holder(holder: &Holder) -> String {
     } else {
         application_name
     };
+    let since = match transaction_age {
+        Some(age) => format!("its transaction open for {}", length(*age)),
+        None => "in no transaction".to_owned(),
+    };
     format!(
-        "pid {pid} ({}, {client}), {state}, in a transaction for {}: {}",
+        "pid {pid} ({}, {client}), {state}, {since}; last statement: {}",
         printable(name),
-        length(*transaction_age),
         printable(query)
     )
 }
@@ -462,17 +478,22 @@ pub(crate) fn exit_code(outcome: &Outcome, refused: usize) -> ExitCode {
 }
 
 /// Returns the command that goes on from here.
-fn hint(outcome: &Outcome) -> Option<String> {
+fn hint(outcome: &Outcome, shared_failed: bool) -> Option<String> {
     let failed = outcome.failed.iter().map(|(schema, _)| schema);
     let busy = outcome.busy.iter().map(|(schema, _)| schema);
     let left: Vec<&SchemaName> = failed.chain(busy).chain(&outcome.not_attempted).collect();
-    let before = match outcome.failed.is_empty() {
-        true => "",
-        false => "what failed is as it was; mend it and ",
+    let is_left_behind = outcome
+        .failed
+        .iter()
+        .any(|(_, it)| !it.left_behind.is_empty());
+    let before = match outcome.failed.iter().any(|(_, it)| needs_mending(it)) {
+        false => "",
+        true if is_left_behind => "mend what failed and ",
+        true => "what failed is as it was; mend it and ",
     };
     match left.len() {
         0 => None,
-        1..=SHOWN => {
+        1..=SHOWN if !shared_failed => {
             let names = left
                 .iter()
                 .map(|name| format!(" --schema={}", shell_word(name.as_str())));
@@ -483,6 +504,18 @@ fn hint(outcome: &Outcome) -> Option<String> {
             "{before}run the same command again: it does only what is left"
         )),
     }
+}
+
+/// Whether trying again alone will not do.
+fn needs_mending(failure: &Failure) -> bool {
+    !matches!(
+        failure.cause,
+        Cause::Interrupted
+            | Cause::Cancelled(_)
+            | Cause::Unknown
+            | Cause::Lost(_)
+            | Cause::Unsettled
+    ) || !failure.left_behind.is_empty()
 }
 
 fn one_line(failure: &Failure) -> String {
@@ -517,7 +550,7 @@ fn busy_fields(schema: &SchemaName, blockage: &Blockage) -> serde_json::Value {
             "application_name": holder.application_name,
             "client": holder.client,
             "state": holder.state,
-            "transaction_seconds": holder.transaction_age.as_secs_f64(),
+            "transaction_seconds": holder.transaction_age.map(|it| it.as_secs_f64()),
             "query": holder.query,
         })
     });

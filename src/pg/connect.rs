@@ -132,7 +132,7 @@ impl Database {
             Ok(Err(error)) => Err(error),
             Err(_) => Err(ConnectError::NoAnswer {
                 place: self.place(),
-                seconds: self.connect_timeout.as_secs(),
+                milliseconds: u64::try_from(self.connect_timeout.as_millis()).unwrap_or(u64::MAX),
             }),
         }
     }

@@ -149,12 +149,12 @@ pub enum ConnectError {
         reason: String,
     },
     /// Nothing answered within the connect timeout.
-    #[error("could not connect to {place}: no answer within {seconds} s")]
+    #[error("could not connect to {place}: no answer within {}", humantime::format_duration(std::time::Duration::from_millis(*milliseconds)))]
     NoAnswer {
         /// Where it was tried.
         place: Place,
-        /// The connect timeout, in seconds.
-        seconds: u64,
+        /// The connect timeout.
+        milliseconds: u64,
     },
     /// The connection went away while it was in use.
     #[error("the connection to {place} was lost: {reason}")]

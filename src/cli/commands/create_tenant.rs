@@ -13,8 +13,9 @@ use crate::cli::prompt::Person;
 use crate::cli::tenant_prompts;
 use crate::cli::tenant_rows::{self, TenantRow};
 use crate::cli::text::printable;
+use crate::event::{Cause, Failure};
 use crate::migration::scaffold::FolderKind;
-use crate::migration::{Mode, Outcome};
+use crate::migration::{MigrationSet, Mode, Outcome};
 use crate::name::{HostnameError, SchemaName};
 use crate::tenant::{CreateTenants, Names, NewTenant};
 
@@ -178,8 +179,8 @@ async fn carry_out(
         .await;
     report.finish();
     Ok(match is_one {
-        true => one(context, &tenants[0], &outcome),
-        false => many(context, &refused, &outcome),
+        true => one(context, create.migrations, &tenants[0], &outcome?),
+        false => many(context, &refused, &outcome?),
     })
 }
 
@@ -206,7 +207,12 @@ fn sort(rows: Vec<TenantRow>) -> (Vec<usize>, Vec<NewTenant>, Vec<RefusedRow>) {
     (lines, tenants, refused)
 }
 
-fn one(context: &Context, tenant: &NewTenant, outcome: &Outcome) -> ExitCode {
+fn one(
+    context: &Context,
+    migrations: &MigrationSet,
+    tenant: &NewTenant,
+    outcome: &Outcome,
+) -> ExitCode {
     let report = &context.report;
     let code = migration_report::exit_code(outcome, 0);
     if code == ExitCode::Done {
@@ -224,11 +230,18 @@ fn one(context: &Context, tenant: &NewTenant, outcome: &Outcome) -> ExitCode {
         report.object("tenant", fields);
         return code;
     }
-    migration_report::explain(report, outcome);
-    report.always(format!(
-        "nothing was created for `{}`",
-        printable(tenant.schema.as_str())
-    ));
+    migration_report::explain(report, Mode::Create, outcome);
+    let name = printable(tenant.schema.as_str());
+    let mut files = 0..migrations.folder().files().len();
+    let is_unknown = |failure: &Failure| matches!(failure.cause, Cause::Unknown);
+    if outcome.failed.iter().any(|(_, it)| is_unknown(it)) {
+        report.hint("run the same command again: it says whether the tenant exists");
+    } else if files.any(|file| migrations.is_no_transaction(file)) {
+        report.always(format!("`{name}` is not registered"));
+        report.hint("run the same command again: it goes on where this one stopped");
+    } else {
+        report.always(format!("nothing was created for `{name}`"));
+    }
     code
 }
 
