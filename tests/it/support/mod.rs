@@ -10,8 +10,8 @@ mod redact;
 mod terminal;
 mod waiting;
 
-#[allow(unused_imports, reason = "for the tests of commands")]
-pub(crate) use project::Project;
 pub(crate) use own_server::OwnServer;
 pub(crate) use program::Program;
+#[allow(unused_imports, reason = "for the tests of commands")]
+pub(crate) use project::Project;
 pub(crate) use waiting::eventually;

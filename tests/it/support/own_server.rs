@@ -18,7 +18,8 @@ impl OwnServer {
     /// Starts a server with these settings of Postgres'.
     pub(crate) fn start(settings: &[(&str, &str)]) -> OwnServer {
         let folder = cluster::folder_for_a_server();
-        let server = cluster::disposable(&folder);
+        // What was committed is there after a crash.
+        let server = cluster::disposable(&folder).setting("synchronous_commit", "on");
         let server = settings
             .iter()
             .fold(server, |it, (name, value)| it.setting(name, value));

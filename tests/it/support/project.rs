@@ -12,8 +12,8 @@ use tempfile::TempDir;
 use tenantctl::pg::server::ServerConnection;
 
 use super::cluster;
-use super::redact::Redactor;
 use super::program::Program;
+use super::redact::Redactor;
 use super::terminal::Terminal;
 use super::waiting::Blocker;
 
@@ -121,6 +121,15 @@ impl Project {
         rows.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 
+    /// Returns a query's rows as they are seen by way of another URL.
+    pub(crate) async fn query_at(&self, url: &str, sql: &str) -> String {
+        let options: PgConnectOptions = url.parse().unwrap();
+        let mut connection = options.extra_float_digits(None).connect().await.unwrap();
+        let rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut connection);
+        let rows = rows.await.unwrap();
+        rows.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+
     /// Opens a second connection and runs SQL on it, in a transaction that stays open.
     pub(crate) async fn blocker(&self, sql: &str) -> Blocker {
         Blocker::begin(&self.database, sql).await
@@ -151,6 +160,16 @@ impl Project {
     /// Starts the program, and does not wait for it.
     pub(crate) fn start(&self, arguments: &str) -> Program {
         Program::start(self.command(arguments))
+    }
+
+    /// Starts the program by way of another, such as `nohup`.
+    pub(crate) fn start_under(&self, other: &str, arguments: &str) -> Program {
+        let program = self.command(arguments);
+        let mut command = Command::new(other);
+        command.arg(program.get_program()).args(program.get_args());
+        command.current_dir(self.folder()).stdin(Stdio::null());
+        command.env("DATABASE_URL", self.database.url());
+        Program::start(command)
     }
 
     /// Runs the program in a terminal.

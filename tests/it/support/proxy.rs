@@ -70,6 +70,10 @@ impl Proxy {
         format!("{}?sslmode=disable", server.url())
     }
 
+    pub(crate) fn port(&self) -> String {
+        self.port.to_string()
+    }
+
     /// Returns whether the message came, and was lost.
     pub(crate) fn has_lost(&self) -> bool {
         self.wire.lost.load(Ordering::SeqCst) > 0
@@ -110,7 +114,8 @@ impl Wire {
     }
 
     fn lets_through(&self, migrates: bool, message: &[u8]) -> bool {
-        if !migrates {
+        // What the server says of its settings (`S`) comes in one go, as one message might.
+        if !migrates || message[0] == b'S' {
             return true;
         }
         let number = self.seen.fetch_add(1, Ordering::SeqCst);
