@@ -133,7 +133,7 @@ pub enum Cause {
     #[error("the statement ran longer than the statement timeout")]
     TimedOut(SqlError),
     /// The migration touched these relations outside its schema.
-    #[error("the migration reached outside its schema and touched {touched}")]
+    #[error("it reached outside the schema and touched {touched}")]
     Outside {
         /// `schema.relation`, separated by commas.
         touched: String,

@@ -65,10 +65,13 @@ impl Measured {
     }
 }
 
+/// Ours, and what it is compared with.
+type Pair = (Measured, Option<Measured>);
+
 /// The rows, each with what was measured in each round.
 #[derive(Default)]
 pub(crate) struct Table {
-    rows: BTreeMap<(usize, usize), Vec<(Measured, Option<Measured>)>>,
+    rows: BTreeMap<(usize, usize), Vec<Pair>>,
     names: Vec<String>,
 }
 
@@ -81,7 +84,7 @@ impl Table {
         self.push(name, jobs, (ours, None));
     }
 
-    fn push(&mut self, name: &str, jobs: usize, row: (Measured, Option<Measured>)) {
+    fn push(&mut self, name: &str, jobs: usize, row: Pair) {
         let index = self
             .names
             .iter()

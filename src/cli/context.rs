@@ -9,10 +9,10 @@ use super::report::Report;
 use super::signals::Signals;
 use crate::migration::scaffold::FolderKind;
 use crate::migration::sql::{self, Folder};
-use crate::migration::{MigrationFolder, MigrationSet};
+use crate::migration::{ExecuteOptions, MigrationFolder, MigrationSet};
 use crate::name::SchemaName;
-use crate::pg::{Connection, Database};
-use crate::project::Project;
+use crate::pg::{Connection, Database, Scope};
+use crate::project::{Project, Timeout};
 use crate::tenant::{Names, Registry};
 
 /// What a command works with.
@@ -96,6 +96,24 @@ impl Context {
         let extra = config.database.extra_search_path.iter();
         let path = std::iter::once(&config.registry.shared_schema).chain(extra);
         Ok(path.map(SchemaName::to_string).collect())
+    }
+
+    /// Returns what a transaction in `schema` runs under, as the configuration has it.
+    pub(crate) fn scope(&mut self, schema: SchemaName) -> Result<Scope, CommandError> {
+        let path = self.path()?;
+        let config = &self.project()?.config.migrate;
+        let default = ExecuteOptions::default();
+        let limit = |given, default| match given {
+            Some(Timeout::Off) => None,
+            Some(Timeout::After(limit)) => Some(limit),
+            None => default,
+        };
+        Ok(Scope {
+            schema,
+            path,
+            lock_timeout: limit(config.lock_timeout, default.lock_timeout),
+            statement_timeout: limit(config.statement_timeout, default.statement_timeout),
+        })
     }
 
     /// Returns the migrations of one of the project's folders, or of the one in `dir`.

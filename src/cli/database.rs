@@ -1,5 +1,6 @@
 //! Which database: the flag, the environment, libpq's variables, or the project's private server.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
@@ -34,6 +35,14 @@ fn from_environment(root: &Path) -> Result<Option<Database>, CommandError> {
     if let Some(url) = from_dot_env(root)? {
         return Ok(Some(Database::from_url(&url, Source::DotEnv)?));
     }
+    if let Some(value) = variable("PGPORT").filter(|it| it.parse::<u16>().is_err()) {
+        // The driver would quietly take 5432.
+        return Err(CommandError::Variable {
+            variable: "PGPORT",
+            value,
+            what: "a port",
+        });
+    }
     let is_named = LIBPQ.iter().any(|name| variable(name).is_some());
     Ok(is_named.then(Database::from_libpq_variables))
 }
@@ -48,9 +57,15 @@ fn from_dot_env(root: &Path) -> Result<Option<String>, CommandError> {
     if !path.is_file() {
         return Ok(None);
     }
-    let unreadable = |source| CommandError::DotEnv {
-        path: path.clone(),
-        source,
+    let unreadable = |error: dotenvy::Error| CommandError::DotEnv {
+        path: path.strip_prefix(".").unwrap_or(&path).to_owned(),
+        reason: match error {
+            dotenvy::Error::Io(error) if error.kind() == ErrorKind::InvalidData => {
+                "it is not UTF-8".into()
+            }
+            dotenvy::Error::Io(error) => error.to_string(),
+            _ => "a line of it is not of the form `NAME=value`".into(),
+        },
     };
     for pair in dotenvy::from_path_iter(&path).map_err(unreadable)? {
         let (name, value) = pair.map_err(unreadable)?;

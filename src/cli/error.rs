@@ -12,10 +12,12 @@ use crate::migration::scaffold::ScaffoldError;
 use crate::migration::{FileProblem, FolderError, LookError, PreflightError};
 use crate::name::{HostnameError, SchemaNameError};
 use crate::pg::server::ServerError;
-use crate::pg::{ConnectError, Incomplete, SqlError, UrlError};
+use crate::pg::{ConnectError, Incomplete, ScopeError, SqlError, UrlError};
 use crate::project::{ConfigError, InitError};
+use crate::tenant::user::{InputError, UserError};
 use crate::tenant::{
-    ChangeError, DomainError, FileFinding, MigrateError, Obstacle, RegistryError, SelectionError,
+    ChangeError, DomainError, FileFinding, MigrateError, Obstacle, Refusal, RegistryError,
+    RunSqlError, SelectionError,
 };
 
 /// What a command came to.
@@ -53,13 +55,28 @@ pub(crate) enum CommandError {
     #[error(transparent)]
     Migrate(#[from] MigrateError),
     #[error(transparent)]
+    Input(#[from] InputError),
+    #[error(transparent)]
+    Scope(#[from] ScopeError),
+    #[error(transparent)]
+    User(#[from] UserError),
+    #[error(transparent)]
+    RunSql(#[from] RunSqlError),
+    #[error(transparent)]
     Obstacle(Obstacle),
     #[error("the server refused a statement")]
     Sql(#[source] SqlError),
-    #[error("`{}` could not be read", path.display())]
+    #[error("`{}` could not be read: {reason}", path.display())]
     DotEnv {
         path: PathBuf,
-        source: dotenvy::Error,
+        /// Never holds what stands there, which may be a password.
+        reason: String,
+    },
+    #[error("`{variable}` is `{}`, which is not {what}", value.escape_debug())]
+    Variable {
+        variable: &'static str,
+        value: String,
+        what: &'static str,
     },
     #[error("`{}` could not be read", path.display())]
     File {
@@ -87,6 +104,13 @@ pub(crate) enum CommandError {
     NotDone {
         message: String,
         hint: Option<String>,
+    },
+    #[error("there is no program `{}`", program.escape_debug())]
+    NoProgram { program: String },
+    #[error("program `{}` could not be run", program.escape_debug())]
+    ProgramNotRun {
+        program: String,
+        source: std::io::Error,
     },
     /// A person was asked and the terminal went away, or they ended the input.
     #[error("`{question}` was not answered: the input ended")]
@@ -116,12 +140,20 @@ impl CommandError {
             Self::Config(_) | Self::Url(_) | Self::DotEnv { .. } | Self::File { .. } => {
                 ExitCode::Usage
             }
+            Self::Variable { .. } => ExitCode::Usage,
             Self::SchemaName(_) | Self::Hostname(_) | Self::Usage { .. } => ExitCode::Usage,
             Self::NoSelection | Self::EmptyFolder { .. } | Self::Folder(_) => ExitCode::Usage,
             Self::Scaffold(error) => scaffold_exit_code(error),
             Self::NoDatabase | Self::NoAnswer { .. } | Self::Terminal { .. } => ExitCode::Usage,
             Self::PrivateServerStopped | Self::Connect(_) => ExitCode::Unreachable,
             Self::Init(_) | Self::Server(_) | Self::NotDone { .. } => ExitCode::NotDone,
+            Self::Input(_) => ExitCode::Usage,
+            Self::Scope(error) => scope_exit_code(error),
+            Self::User(error) => user_exit_code(error),
+            Self::RunSql(error) => run_sql_exit_code(error),
+            // As a shell has it.
+            Self::NoProgram { .. } => ExitCode::Child(127),
+            Self::ProgramNotRun { .. } => ExitCode::Child(126),
             Self::Sql(error) => sql_exit_code(error),
             Self::Registry(error) => registry_exit_code(error),
             Self::Selection(error) => selection_exit_code(error),
@@ -171,6 +203,7 @@ impl CommandError {
             Self::NoAnswer { .. } | Self::Terminal { .. } => {
                 Some("nothing was changed; `--help` lists the flags that answer instead".into())
             }
+            Self::Url(error) => Some(url_hint(error)),
             Self::Server(error) => server_hint(error),
             Self::Connect(error) => connect_hint(error),
             Self::Registry(error) => registry_hint(error),
@@ -178,6 +211,20 @@ impl CommandError {
             Self::Domain(error) => domain_hint(error),
             Self::Look(LookError::Connect(error)) => connect_hint(error),
             Self::Migrate(error) => migrate_hint(error),
+            Self::Scope(error) => scope_hint(error),
+            Self::User(error) => user_hint(error),
+            Self::RunSql(error) => run_sql_hint(error),
+            Self::NoProgram { program } if program == "psql" => Some(
+                "install PostgreSQL's client, or name the folder it is in in `TENANTCTL_PG_BIN`"
+                    .into(),
+            ),
+            Self::ProgramNotRun { source, .. } => match source.kind() {
+                std::io::ErrorKind::NotFound => {
+                    Some("the interpreter that its first line names is missing".into())
+                }
+                std::io::ErrorKind::PermissionDenied => Some("make it executable".into()),
+                _ => None,
+            },
             Self::Obstacle(obstacle) => obstacle_hint(obstacle),
             Self::Usage { hint, .. } => Some(hint.clone()),
             Self::NotDone { hint, .. } => hint.clone(),
@@ -200,6 +247,19 @@ impl CommandError {
                     report.always(file_finding(finding));
                 }
             }
+            Self::RunSql(RunSqlError::Refused(refusals)) => {
+                for Refusal {
+                    message,
+                    advice,
+                    excerpt,
+                } in refusals
+                {
+                    report.always(finding_lines(message, excerpt, advice));
+                }
+            }
+            Self::RunSql(RunSqlError::Statement { excerpt, .. }) => {
+                report.always(indent(excerpt));
+            }
             Self::Domain(DomainError::Change(ChangeError::Busy { holders, .. })) => {
                 for holder in holders {
                     report.always(format!("  held by {}", describe_holder(holder)));
@@ -207,12 +267,11 @@ impl CommandError {
             }
             _ => {}
         }
+        let mut causes = Vec::new();
         let mut source = self.source();
         while let Some(cause) = source {
-            report.always(format!(
-                "  caused by: {}",
-                printable_lines(&cause.to_string())
-            ));
+            causes.push(cause.to_string());
+            report.always(format!("  caused by: {}", cause_text(cause)));
             if let Some(error) = cause.downcast_ref::<SqlError>() {
                 report.always_lines(&sql_details(error));
             }
@@ -224,11 +283,26 @@ impl CommandError {
         if report.is_json() {
             let fields = serde_json::json!({
                 "message": self.to_string(),
+                "causes": causes,
                 "hint": self.hint(),
                 "exit_status": self.exit_code().number(),
             });
             report.object("error", fields);
         }
+    }
+}
+
+/// Returns an error's words; the system's without its number.
+fn cause_text(cause: &(dyn std::error::Error + 'static)) -> String {
+    let text = printable_lines(&cause.to_string());
+    match cause.downcast_ref::<std::io::Error>() {
+        Some(error) if error.kind() == std::io::ErrorKind::InvalidData => "it is not UTF-8".into(),
+        Some(_) => text
+            .split(" (os error")
+            .next()
+            .unwrap_or(&text)
+            .to_lowercase(),
+        None => text,
     }
 }
 
@@ -239,7 +313,11 @@ pub(crate) fn file_finding(finding: &FileFinding) -> String {
         message,
         advice,
     } = finding;
-    let excerpt = indent(&site.excerpt);
+    finding_lines(message, &site.excerpt, advice)
+}
+
+fn finding_lines(message: &str, excerpt: &str, advice: &str) -> String {
+    let excerpt = indent(excerpt);
     format!("  {message}\n{excerpt}\n    instead: {advice}")
 }
 
@@ -297,6 +375,29 @@ fn selection_exit_code(error: &SelectionError) -> ExitCode {
     match error {
         SelectionError::Registry(error) => registry_exit_code(error),
         SelectionError::Unknown { .. } | SelectionError::Shared { .. } => ExitCode::Usage,
+    }
+}
+
+fn scope_exit_code(error: &ScopeError) -> ExitCode {
+    match error {
+        ScopeError::Connect(_) | ScopeError::Unknown(_) => ExitCode::Unreachable,
+        ScopeError::NoSchema { .. } | ScopeError::SchemaGone { .. } => ExitCode::NotDone,
+        ScopeError::Sql(error) => sql_exit_code(error),
+    }
+}
+
+fn user_exit_code(error: &UserError) -> ExitCode {
+    match error {
+        UserError::Scope(error) => scope_exit_code(error),
+        _ => ExitCode::NotDone,
+    }
+}
+
+fn run_sql_exit_code(error: &RunSqlError) -> ExitCode {
+    match error {
+        RunSqlError::Empty | RunSqlError::Nul { .. } | RunSqlError::Refused(_) => ExitCode::Usage,
+        RunSqlError::Statement { source, .. } => sql_exit_code(source),
+        RunSqlError::Scope(error) => scope_exit_code(error),
     }
 }
 
@@ -409,6 +510,16 @@ fn server_hint(error: &ServerError) -> Option<String> {
     }
 }
 
+fn url_hint(error: &UrlError) -> String {
+    match error.reason.as_str() {
+        "empty host" => {
+            "a socket's folder is named like `postgres:///database?user=me&host=/run/postgresql`"
+        }
+        _ => "it has the form `postgres://user:password@host:port/database`",
+    }
+    .into()
+}
+
 /// Returns what to do about a database that cannot be reached.
 pub(crate) fn connect_hint(error: &ConnectError) -> Option<String> {
     let text = match error {
@@ -418,6 +529,10 @@ pub(crate) fn connect_hint(error: &ConnectError) -> Option<String> {
             "53300" => "wait for a free connection slot, or raise `max_connections`".into(),
             _ => return None,
         },
+        ConnectError::Unreachable { reason, .. } if reason.starts_with("TLS:") => {
+            "let the server offer TLS, or leave `sslmode` out where the network is to be trusted"
+                .into()
+        }
         ConnectError::Unreachable { .. } | ConnectError::NoAnswer { .. } => {
             "check that the server runs and that host and port are right".into()
         }
@@ -454,13 +569,76 @@ fn selection_hint(error: &SelectionError) -> Option<String> {
             similar: Some(name),
             ..
         } => Some(format!(
-            "did you mean {}? `tenantctl list-tenants` lists them",
+            "did you mean `{}`? `tenantctl list-tenants` lists them",
             shell_word(name.as_str())
         )),
         SelectionError::Unknown { .. } => Some("`tenantctl list-tenants` lists them".into()),
         SelectionError::Shared { .. } => {
             Some("use `--shared` where the shared schema is meant".into())
         }
+    }
+}
+
+fn scope_hint(error: &ScopeError) -> Option<String> {
+    match error {
+        ScopeError::NoSchema { .. } => Some("`tenantctl status` shows what is missing".into()),
+        ScopeError::SchemaGone { .. } => Some("nothing was changed".into()),
+        ScopeError::Unknown(_) => Some("look at the data before you run it again".into()),
+        ScopeError::Connect(ConnectError::Lost { .. }) => {
+            Some("nothing was changed; run the same command again".into())
+        }
+        ScopeError::Connect(error) => connect_hint(error),
+        ScopeError::Sql(error) if error.is_lock_not_available() => {
+            Some("nothing was changed; somebody else is working there, try again later".into())
+        }
+        ScopeError::Sql(_) => Some("nothing was changed".into()),
+    }
+}
+
+fn user_hint(error: &UserError) -> Option<String> {
+    let hint = match error {
+        UserError::NoTable { schema, is_shared } => {
+            let (selection, folder) = match is_shared {
+                true => ("--shared".to_owned(), "--shared"),
+                false => (
+                    format!("--schema={}", shell_word(schema.as_str())),
+                    "--tenant",
+                ),
+            };
+            format!(
+                "apply what is pending with `tenantctl migrate-schemas {selection}`, or write a \
+                 migration that creates it: `tenantctl makemigrations create_users {folder}`"
+            )
+        }
+        UserError::MissingColumns { .. } => {
+            "write a migration that adds them: `tenantctl makemigrations add_logins --tenant`"
+                .into()
+        }
+        UserError::RequiredColumns { .. } => {
+            "give them a default, or create the user with `tenantctl tenant-command --schema NAME \
+             sql`"
+                .into()
+        }
+        UserError::Taken { .. } => "`changepassword` gives them a new password".into(),
+        UserError::Unknown { .. } => "names are compared exactly, upper and lower case too".into(),
+        UserError::Ambiguous { .. } => return None,
+        UserError::Scope(error) => return scope_hint(error),
+    };
+    Some(hint)
+}
+
+fn run_sql_hint(error: &RunSqlError) -> Option<String> {
+    match error {
+        RunSqlError::Empty => Some("give it as an argument, or with `--file FILE`".into()),
+        RunSqlError::Nul { .. } | RunSqlError::Refused(_) => Some("nothing was run".into()),
+        RunSqlError::Statement { source, .. } if source.is_lock_not_available() => {
+            Some("nothing was changed; somebody else is working there, try again later".into())
+        }
+        RunSqlError::Statement { source, .. } if source.is("25001") => Some(
+            "nothing was changed; run it in `tenantctl tenant-command --schema NAME psql`".into(),
+        ),
+        RunSqlError::Statement { .. } => Some("nothing was changed".into()),
+        RunSqlError::Scope(error) => scope_hint(error),
     }
 }
 
@@ -474,6 +652,10 @@ fn domain_hint(error: &DomainError) -> Option<String> {
         }
         DomainError::Taken(domain) => format!(
             "to move it, first `tenantctl delete-domain {}`",
+            shell_word(&domain.host)
+        ),
+        DomainError::AlreadyThere(domain) if !domain.is_primary => format!(
+            "`tenantctl set-primary-domain {}` makes it the primary one",
             shell_word(&domain.host)
         ),
         DomainError::AlreadyThere(_) => return None,
@@ -496,6 +678,9 @@ fn change_hint(error: &ChangeError) -> Option<String> {
         ChangeError::Connect(error) => connect_hint(error),
         ChangeError::Busy { .. } | ChangeError::Unsettled => {
             Some("nothing was changed; run the same command again".into())
+        }
+        ChangeError::Sql(error) if error.is("42501") => {
+            Some("the role needs `select, insert, update, delete` on the registry's tables".into())
         }
         ChangeError::Sql(_) => None,
     }
@@ -524,9 +709,11 @@ fn disagreement_hint(disagreements: &[(String, Vec<crate::name::SchemaName>)]) -
     let advice = if has("out of order") {
         "give the file a version above the newest: `tenantctl makemigrations --renumber FILE`"
     } else if has("divergent") {
-        "restore the file as it was and write a new migration, or go on with `--allow-divergent`"
+        "restore the file as it was and write a new migration, or go on with \
+         `tenantctl migrate-schemas --allow-divergent`"
     } else if has("missing") {
-        "deploy the release that has the file, or go on with `--allow-missing`"
+        "deploy the release that has the file, or go on with `tenantctl \
+         migrate-schemas --allow-missing`"
     } else {
         "mend the history table"
     };

@@ -14,7 +14,7 @@ use crate::project::Timeout;
 #[command(next_help_heading = "How")]
 pub(crate) struct ExecutionArgs {
     /// How many schemas to work on at once [default: 4]
-    #[arg(long, short, value_name = "N")]
+    #[arg(long, short, value_name = "N", value_parser = jobs)]
     jobs: Option<NonZeroUsize>,
 
     /// The longest a statement waits for a lock, and so the longest it makes others wait; most
@@ -48,6 +48,20 @@ pub(crate) struct ExecutionArgs {
     /// Send each statement in a message of its own, in the same transaction
     #[arg(long)]
     one_by_one: bool,
+}
+
+fn jobs(given: &str) -> Result<NonZeroUsize, String> {
+    given
+        .parse()
+        .map_err(|_| "it is not a number above 0".into())
+}
+
+/// Returns the version that `7` or `V7` names.
+pub(crate) fn version(given: &str) -> Result<i64, String> {
+    let digits = given.strip_prefix('V').unwrap_or(given);
+    digits
+        .parse()
+        .map_err(|_| "it is not a version such as `7`".into())
 }
 
 /// How many may fail.

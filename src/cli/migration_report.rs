@@ -111,9 +111,13 @@ impl MigrationReport {
                 Mode::Rehearse => "could apply",
                 Mode::Baseline => "recorded",
                 Mode::Create => "created with",
+                Mode::Adopt => "adopted with",
             };
             let schema = printable(schema.as_str());
-            self.say(format!("{schema}: {verb} {}", migrations.join(", ")));
+            match migrations.is_empty() {
+                true => self.say(format!("{schema}: {}", done(self.mode))),
+                false => self.say(format!("{schema}: {verb} {}", migrations.join(", "))),
+            }
         }
         let fields = json!({
             "schema": schema.as_str(),
@@ -199,6 +203,18 @@ fn event_type(mode: Mode) -> &'static str {
         Mode::Rehearse => "rehearsed",
         Mode::Baseline => "recorded",
         Mode::Create => "created",
+        Mode::Adopt => "adopted",
+    }
+}
+
+/// Returns what is said of a schema with which it is done.
+fn done(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Apply => "migrated",
+        Mode::Rehearse => "could be migrated",
+        Mode::Baseline => "recorded",
+        Mode::Create => "created",
+        Mode::Adopt => "adopted",
     }
 }
 
@@ -206,6 +222,8 @@ fn event_type(mode: Mode) -> &'static str {
 pub(crate) fn answer(report: &Report, mode: Mode, migrated: Migrated) -> ExitCode {
     let shared_failed = migrated.shared.as_ref().is_some_and(|it| !it.is_complete());
     let mut outcome = migrated.shared.unwrap_or_default();
+    // The shared schema has no name by which it is selected.
+    let by_name = mode == Mode::Apply && !shared_failed;
     outcome.extend(migrated.tenants);
     let code = exit_code(&outcome, 0);
     explain(report, mode, &outcome);
@@ -213,17 +231,22 @@ pub(crate) fn answer(report: &Report, mode: Mode, migrated: Migrated) -> ExitCod
         report.error("no tenant was started, as the shared schema comes first");
     }
     summarise(report, mode, &outcome, 0, code);
-    if let Some(hint) = hint(&outcome, shared_failed) {
+    if let Some(hint) = hint(&outcome, by_name && !shared_failed) {
         report.hint(hint);
     }
     code
 }
 
 /// Says how the creation of many tenants ended, `refused` of which were not tried.
-pub(crate) fn answer_created(report: &Report, outcome: &Outcome, refused: usize) -> ExitCode {
+pub(crate) fn answer_created(
+    report: &Report,
+    mode: Mode,
+    outcome: &Outcome,
+    refused: usize,
+) -> ExitCode {
     let code = exit_code(outcome, refused);
-    explain(report, Mode::Create, outcome);
-    summarise(report, Mode::Create, outcome, refused, code);
+    explain(report, mode, outcome);
+    summarise(report, mode, outcome, refused, code);
     if code != ExitCode::Done {
         report.hint(
             "mend what is wrong and create those again; a tenant is there whole or not at all",
@@ -257,16 +280,25 @@ fn summarise(report: &Report, mode: Mode, outcome: &Outcome, refused: usize, cod
     );
 }
 
+fn participle(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Rehearse => "migrated",
+        other => done(other),
+    }
+}
+
+fn noun(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Create | Mode::Adopt => "tenant",
+        Mode::Apply | Mode::Rehearse | Mode::Baseline => "schema",
+    }
+}
+
 /// Returns `3 schemas migrated, 1 up to date, 1 failed`.
 fn summary(mode: Mode, outcome: &Outcome, refused: usize) -> String {
-    let (noun, applied) = match mode {
-        Mode::Apply => ("schema", "migrated"),
-        Mode::Rehearse => ("schema", "could be migrated"),
-        Mode::Baseline => ("schema", "recorded"),
-        Mode::Create => ("tenant", "created"),
-    };
+    let noun = noun(mode);
     let parts = [
-        (outcome.applied, applied),
+        (outcome.applied, done(mode)),
         (outcome.up_to_date, "up to date"),
         (outcome.failed.len() + refused, "failed"),
         (outcome.busy.len(), "busy"),
@@ -314,9 +346,14 @@ fn explain_failure(report: &Report, mode: Mode, failure: &Failure, schemas: &[&S
         schemas.iter(),
         if report.verbose { usize::MAX } else { SHOWN },
     );
+    let noun = if failure.site.is_some() {
+        "schema"
+    } else {
+        noun(mode)
+    };
     let to = match schemas.len() {
-        1 => format!("schema `{names}`"),
-        number => format!("{}: {names}", count(number, "schema")),
+        1 => format!("{noun} `{names}`"),
+        number => format!("{}: {names}", count(number, noun)),
     };
     match &failure.site {
         Some(site) => {
@@ -325,8 +362,7 @@ fn explain_failure(report: &Report, mode: Mode, failure: &Failure, schemas: &[&S
                 site.migration
             ));
         }
-        None if mode == Mode::Create => report.error(format!("{to} could not be created")),
-        None => report.error(format!("{to} could not be migrated")),
+        None => report.error(format!("{to} could not be {}", participle(mode))),
     }
     report.always(format!(
         "  caused by: {}",
@@ -362,6 +398,10 @@ fn advice(cause: &Cause) -> Option<&'static str> {
         Cause::Sql(error) if error.is("42501") => {
             Some("the role lacks a privilege: grant it, or connect as the owner of the schema")
         }
+        Cause::NoSchema => Some(
+            "the registry has a row for it: make the schema anew with `create schema` in psql, or \
+             remove the row with `tenantctl delete-tenant`",
+        ),
         Cause::TimedOut(_) => Some("give it longer with `--statement-timeout`, or `off`"),
         _ => None,
     }
@@ -477,23 +517,24 @@ pub(crate) fn exit_code(outcome: &Outcome, refused: usize) -> ExitCode {
     }
 }
 
-/// Returns the command that goes on from here.
-fn hint(outcome: &Outcome, shared_failed: bool) -> Option<String> {
+/// Returns the command that goes on from here, with the schemas' names where they are few.
+fn hint(outcome: &Outcome, by_name: bool) -> Option<String> {
     let failed = outcome.failed.iter().map(|(schema, _)| schema);
     let busy = outcome.busy.iter().map(|(schema, _)| schema);
     let left: Vec<&SchemaName> = failed.chain(busy).chain(&outcome.not_attempted).collect();
-    let is_left_behind = outcome
+    let left_behind = outcome
         .failed
         .iter()
         .any(|(_, it)| !it.left_behind.is_empty());
-    let before = match outcome.failed.iter().any(|(_, it)| needs_mending(it)) {
-        false => "",
-        true if is_left_behind => "mend what failed and ",
-        true => "what failed is as it was; mend it and ",
+    let needs_mending = outcome.failed.iter().any(|(_, it)| needs_mending(it));
+    let before = match (needs_mending, left_behind) {
+        (false, _) => "",
+        (true, true) => "mend what failed and ",
+        (true, false) => "what failed is as it was; mend it and ",
     };
     match left.len() {
         0 => None,
-        1..=SHOWN if !shared_failed => {
+        1..=SHOWN if by_name => {
             let names = left
                 .iter()
                 .map(|name| format!(" --schema={}", shell_word(name.as_str())));

@@ -1,5 +1,6 @@
 //! The program: one file per command, the context they share, the reporter.
 
+mod child;
 mod commands;
 mod context;
 mod database;
@@ -20,7 +21,7 @@ mod text;
 
 use clap::Parser as _;
 
-use self::commands::Command;
+use self::commands::Subcommand;
 use self::context::Context;
 use self::error::CommandError;
 use self::exit_code::ExitCode;
@@ -47,7 +48,7 @@ struct Cli {
     #[command(flatten)]
     globals: Globals,
     #[command(subcommand)]
-    command: Command,
+    command: Subcommand,
 }
 
 /// Runs the program and returns its exit status.

@@ -4,8 +4,8 @@
 use serde_json::json;
 
 use super::report::Report;
-use super::text::{count, few};
-use crate::migration::{MigrationSet, Script, ScriptOptions, State, Subject, Survey};
+use super::text::{count, few, printable};
+use crate::migration::{MigrationSet, Origin, Script, ScriptOptions, State, Subject, Survey};
 use crate::name::SchemaName;
 use crate::tenant::{Migrate, Prepared};
 
@@ -55,12 +55,11 @@ fn plan(
         files: &plan.pending,
         creation: None,
     };
-    let script = Script::apply(subject, options);
     let migrations: Vec<String> = plan.pending.iter().map(|&file| set.label(file)).collect();
     let most = if report.verbose { usize::MAX } else { 20 };
     let others = match schemas.len() {
         1 => String::new(),
-        _ => format!(", shown for `{}`", schemas[0]),
+        _ => format!(", shown for {}", printable(schemas[0].as_str())),
     };
     report.answer(format!(
         "-- {}: {}",
@@ -68,14 +67,77 @@ fn plan(
         few(schemas.iter(), most)
     ));
     report.answer(format!("-- {}{others}", migrations.join(", ")));
-    for step in &script.steps {
-        report.answer(format!("{};", step.sql));
+    let mut all = Vec::new();
+    for (number, script) in scripts(subject, options).into_iter().enumerate() {
+        print(report, set, &script, number > 0);
+        all.extend(script.steps.into_iter().map(|step| step.sql));
     }
     report.answer("");
     let names: Vec<&str> = schemas.iter().map(SchemaName::as_str).collect();
-    let sql: Vec<&str> = script.steps.iter().map(|step| step.sql.as_str()).collect();
     report.object(
         "plan",
-        json!({ "schemas": names, "migrations": migrations, "sql": sql }),
+        json!({ "schemas": names, "migrations": migrations, "sql": all }),
     );
+}
+
+/// Returns what is sent, one after the other: a transaction up to each file that cannot run in
+/// one, and that file by itself.
+fn scripts(subject: Subject<'_>, options: &ScriptOptions) -> Vec<Script> {
+    let (set, mut left, mut scripts) = (subject.migrations, subject.files, Vec::new());
+    while !left.is_empty() {
+        let is_transaction = |file: &&usize| !set.is_no_transaction(**file);
+        let together = left.iter().take_while(is_transaction).count();
+        let (files, rest) = left.split_at(together.max(1));
+        let part = Subject { files, ..subject };
+        scripts.push(match together {
+            0 => Script::no_transaction(part, options),
+            _ => Script::apply(part, options),
+        });
+        left = rest;
+    }
+    scripts
+}
+
+fn print(report: &Report, set: &MigrationSet, script: &Script, is_later: bool) {
+    let mut last = String::new();
+    for step in &script.steps {
+        if is_later && step.origin == Origin::HistoryTable {
+            continue;
+        }
+        // What a later part finds in the history is known only by then.
+        let is_known = step.origin != Origin::Guard;
+        let heading = heading(set, step.origin, is_later);
+        if heading != last {
+            report.answer(format!("\n-- {heading}"));
+            last = heading;
+        }
+        if is_known || !is_later {
+            report.answer(ended(&step.sql));
+        }
+    }
+}
+
+/// Returns a statement with its semicolon, which a comment at the end must not swallow.
+fn ended(sql: &str) -> String {
+    let last = sql.lines().last().unwrap_or_default();
+    let apart = if last.contains("--") { "\n" } else { "" };
+    format!("{sql}{apart};")
+}
+
+fn heading(set: &MigrationSet, origin: Origin, is_later: bool) -> String {
+    match origin {
+        Origin::Guard if is_later => "the same checks again, on the history as it is by then",
+        Origin::Guard => {
+            "go on only where the schema is there, nobody else works on it, and its history is \
+             what this was made from"
+        }
+        Origin::Begin => "what everything below runs with",
+        Origin::CreateSchema => "the schema",
+        Origin::HistoryTable => "where to record what is applied",
+        Origin::File { file, .. } => return set.file(file).path.display().to_string(),
+        Origin::Note => "what belongs to the schema, for the check below",
+        Origin::Audit => "fail if anything outside the schema was changed",
+        Origin::Record | Origin::Register(_) | Origin::End => "record it",
+    }
+    .to_owned()
 }

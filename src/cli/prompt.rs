@@ -144,9 +144,10 @@ async fn hidden(question: &str) -> Result<String, CommandError> {
         quiet.local_modes.remove(LocalModes::ECHO);
         // Before the prompt, so that nothing typed after it is shown or thrown away.
         tcsetattr(&stdin, OptionalActions::Flush, &quiet)?;
-        let answer = show(&prompt).and_then(|()| line(&stdin));
+        show(&prompt)?;
+        let answer = line(&stdin)?;
         show("\n")?;
-        answer
+        Ok(answer)
     })
     .await
 }

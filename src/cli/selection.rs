@@ -69,14 +69,6 @@ impl SelectionArgs {
         }
     }
 
-    /// Returns the selection of tenants where none was made: all of them, and nothing shared.
-    pub(crate) fn or_tenants(&self) -> Result<Selection, CommandError> {
-        Ok(Selection {
-            shared: false,
-            ..self.or_all()?
-        })
-    }
-
     /// Returns the one schema that was named, if it is all that was selected.
     pub(crate) fn single(&self) -> Option<&str> {
         match self.schema.as_slice() {
@@ -90,13 +82,15 @@ impl SelectionArgs {
         if let Some(path) = &self.schemas_from {
             names.extend(names_in(path)?);
         }
+        // A file that names nobody means nobody, and not everybody for whom a condition holds.
+        let is_nobody = self.schemas_from.is_some() && names.is_empty() && self.matching.is_empty();
         Ok(Selection {
             shared: self.shared || self.all,
             tenants: self.tenants || self.all,
             names,
             matching: self.matching.clone(),
             excluding: self.exclude.clone(),
-            condition: self.condition.clone(),
+            condition: self.condition.clone().filter(|_| !is_nobody),
         })
     }
 }

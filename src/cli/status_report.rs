@@ -14,9 +14,17 @@ use crate::name::SchemaName;
 /// So many schemas of a group are named.
 const NAMED: usize = 5;
 
-/// Returns `V12`, or `no version` for a schema without a history.
+/// Returns `at V12`, or `with nothing applied`.
 fn at(version: Option<i64>) -> String {
-    version.map_or("no version".into(), |version| format!("V{version}"))
+    version.map_or("with nothing applied".into(), |it| format!("at V{it}"))
+}
+
+/// Returns `acme V11`, or `acme (nothing applied)`.
+fn name_at(name: &str, version: Option<i64>) -> String {
+    match version {
+        Some(version) => format!("{name} V{version}"),
+        None => format!("{name} (nothing applied)"),
+    }
 }
 
 /// Writes the line of a folder's schemas.
@@ -34,8 +42,11 @@ pub(crate) fn not_clean(set: &MigrationSet, survey: &Survey) -> Vec<(String, Vec
         let what = match state {
             State::UpToDate(_) => continue,
             State::Behind { version, pending } => {
-                let pending = count(pending, "migration");
-                vec![format!("at {}, {pending} pending", at(version))]
+                let pending = format!("{} pending", count(pending, "migration"));
+                vec![match version {
+                    Some(version) => format!("{pending} after V{version}"),
+                    None => format!("{pending}, none applied"),
+                }]
             }
             State::Disagrees(findings) => findings.iter().map(|it| set.describe(it)).collect(),
             State::NoSchema => vec!["the schema is missing".into()],
@@ -57,7 +68,7 @@ pub(crate) fn line(survey: &Survey) -> String {
         let name = printable(schema.as_str());
         match state {
             State::UpToDate(version) => *at_version.entry(version).or_default() += 1,
-            State::Behind { version, .. } => behind.push(format!("{name} {}", at(version))),
+            State::Behind { version, .. } => behind.push(name_at(&name, version)),
             State::Disagrees(_) => disagrees.push(name),
             State::NoSchema => missing.push(name),
             State::Unreadable(_) => unreadable.push(name),
@@ -66,7 +77,7 @@ pub(crate) fn line(survey: &Survey) -> String {
     let mut parts: Vec<String> = at_version
         .iter()
         .rev()
-        .map(|(version, number)| format!("{} at {}", count(*number, "schema"), at(*version)))
+        .map(|(version, number)| format!("{} {}", count(*number, "schema"), at(*version)))
         .collect();
     let mut group = |names: Vec<String>, what: &str| {
         if !names.is_empty() {
@@ -89,13 +100,9 @@ pub(crate) fn shared_line(survey: &Survey) -> String {
         return String::new();
     };
     let what = match state {
-        State::UpToDate(version) => format!("at {}", at(version)),
+        State::UpToDate(version) => at(version),
         State::Behind { version, pending } => {
-            format!(
-                "behind: at {}, {} pending",
-                at(version),
-                count(pending, "migration")
-            )
+            format!("{}, {} pending", at(version), count(pending, "migration"))
         }
         State::Disagrees(_) => "in disagreement with the files".into(),
         State::NoSchema => "missing".into(),
@@ -156,14 +163,25 @@ fn words(state: &State) -> (&'static str, Option<i64>, usize) {
     }
 }
 
+/// Returns why histories cannot be read, each reason with its schemas.
+pub(crate) fn unreadable(survey: &Survey) -> BTreeMap<String, Vec<SchemaName>> {
+    let mut reasons: BTreeMap<String, Vec<SchemaName>> = BTreeMap::new();
+    for (schema, state) in survey.states() {
+        if let State::Unreadable(why) = state {
+            reasons.entry(why).or_default().push(schema.clone());
+        }
+    }
+    reasons
+}
+
 /// The header of [`migrations`].
 pub(crate) const MIGRATION_HEADER: [&str; 4] = ["version", "name", "state", "applied_on"];
 
 /// Returns a row for each migration of the one schema that was looked at, in the order of
-/// versions.
-pub(crate) fn migrations(set: &MigrationSet, survey: &Survey) -> Vec<Vec<Option<String>>> {
+/// versions; none where its history cannot be read.
+pub(crate) fn migrations(set: &MigrationSet, survey: &Survey) -> Option<Vec<Vec<Option<String>>>> {
     let Some((_, Found::History(index))) = survey.fleet.schemas.first() else {
-        return Vec::new();
+        return None;
     };
     let (history, plan) = (&survey.fleet.histories[*index], &survey.plans[*index]);
     let mut rows = BTreeMap::new();
@@ -193,5 +211,5 @@ pub(crate) fn migrations(set: &MigrationSet, survey: &Survey) -> Vec<Vec<Option<
             time,
         ]
     };
-    rows.into_iter().map(row).collect()
+    Some(rows.into_iter().map(row).collect())
 }

@@ -117,7 +117,7 @@ async fn ask_value(
         }
         Ok(match check_value(connection, column, answer).await? {
             Ok(()) => Ok(Some(answer.to_owned())),
-            Err(error) => Err(error.message),
+            Err(error) => Err(error.message.clone()),
         })
     };
     person

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::error::CommandError;
 use super::selection::read_text;
+use super::text::count;
 use crate::name::{Hostname, SchemaName};
 use crate::tenant::{Names, NewTenant};
 
@@ -19,6 +20,9 @@ pub(crate) struct TenantRow {
 
 type Fields = Vec<(String, Option<String>)>;
 
+/// A line's number, and its fields or what is wrong with it.
+type Line = (usize, Result<Fields, String>);
+
 /// Returns the rows of a file, `-` being stdin.
 ///
 /// An empty cell of a CSV file is a value not given, so that the column's default holds; `null` in
@@ -28,7 +32,7 @@ pub(crate) fn read(path: &Path, names: &Names) -> Result<Vec<TenantRow>, Command
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let rows = match text.trim_start().starts_with('{') {
         true => json_lines(text),
-        false => csv(path, text)?,
+        false => csv(path, text, names)?,
     };
     Ok(rows
         .into_iter()
@@ -36,27 +40,32 @@ pub(crate) fn read(path: &Path, names: &Names) -> Result<Vec<TenantRow>, Command
         .collect())
 }
 
-fn csv(path: &Path, text: &str) -> Result<Vec<(usize, Result<Fields, String>)>, CommandError> {
+fn csv(path: &Path, text: &str, names: &Names) -> Result<Vec<Line>, CommandError> {
     let mut reader = csv::ReaderBuilder::new()
         .flexible(true)
         .trim(csv::Trim::All)
         .from_reader(text.as_bytes());
-    let wrong = |error: csv::Error| CommandError::Usage {
-        message: format!("`{}` cannot be read as CSV: {error}", path.display()),
-        hint: "its first line names the columns: `schema_name,name,domain`".into(),
+    let column = &names.schema_name;
+    let wrong = |what: String| CommandError::Usage {
+        message: format!("`{}` {what}", path.display()),
+        hint: format!("its first line names the columns: `{column},name,domain`"),
     };
-    let header = reader.headers().map_err(wrong)?.clone();
+    let unreadable = |error: csv::Error| wrong(format!("cannot be read as CSV: {error}"));
+    let header = reader.headers().map_err(unreadable)?.clone();
+    if !text.trim().is_empty() && !header.iter().any(|it| is_schema(it, names)) {
+        return Err(wrong(format!("has no column `{column}`")));
+    }
     let mut rows = Vec::new();
     for record in reader.records() {
-        let record = record.map_err(wrong)?;
+        let record = record.map_err(unreadable)?;
         let line = record
             .position()
             .map_or(0, |position| position.line() as usize);
         let fields = match record.len() == header.len() {
             true => Ok(cells(&header, &record)),
             false => Err(format!(
-                "it has {} cells, and the header {}",
-                record.len(),
+                "it has {}, and the header {}",
+                count(record.len(), "cell"),
                 header.len()
             )),
         };
@@ -75,7 +84,7 @@ fn cells(header: &csv::StringRecord, record: &csv::StringRecord) -> Fields {
         .collect()
 }
 
-fn json_lines(text: &str) -> Vec<(usize, Result<Fields, String>)> {
+fn json_lines(text: &str) -> Vec<Line> {
     let lines = text
         .lines()
         .enumerate()
@@ -83,7 +92,7 @@ fn json_lines(text: &str) -> Vec<(usize, Result<Fields, String>)> {
     let read = |line: &str| match serde_json::from_str(line) {
         Ok(Value::Object(object)) => Ok(object.into_iter().flat_map(fields).collect()),
         Ok(_) => Err("it is not a JSON object".to_owned()),
-        Err(error) => Err(format!("it is not JSON: {error}")),
+        Err(error) => Err(format!("it is not JSON from column {} on", error.column())),
     };
     lines.map(|(index, line)| (index + 1, read(line))).collect()
 }

@@ -40,6 +40,8 @@ pub enum Mode {
     Baseline,
     /// Apply it to a schema that is being created.
     Create,
+    /// Apply it to a schema that is there and is being registered.
+    Adopt,
 }
 
 /// How plans are carried out.
@@ -245,12 +247,13 @@ impl<'a> Run<'a> {
         for (schema, found) in fleet.schemas {
             let creation = register.remove(&schema).map(|rows| Creation {
                 is_new: found == Found::NoSchema,
+                may_be_there: self.executor.options.mode == Mode::Adopt,
                 register: rows.into(),
             });
             match self.next_task(schema, found, creation, |index| planned[index].clone()) {
                 Ok(task) => tasks.push(task),
                 Err(Sorted::UpToDate) => self.outcome.borrow_mut().up_to_date += 1,
-                Err(Sorted::Failed(schema, cause)) => self.fail(schema, cause.into()),
+                Err(Sorted::Failed(schema, cause)) => self.fail(schema, (*cause).into()),
             }
         }
         tasks
@@ -277,13 +280,13 @@ impl<'a> Run<'a> {
                     ..Task::new(schema, planned)
                 })
             }
-            Found::NoSchema => Err(Sorted::Failed(schema, Cause::NoSchema)),
-            Found::Unreadable(why) => Err(Sorted::Failed(schema, Cause::Unreadable(why))),
+            Found::NoSchema => Err(Sorted::failed(schema, Cause::NoSchema)),
+            Found::Unreadable(why) => Err(Sorted::failed(schema, Cause::Unreadable(why))),
             Found::History(index) => {
                 let planned = planned(index);
                 if planned.plan.refused {
                     let why = "it does not agree with the migration files".to_owned();
-                    Err(Sorted::Failed(schema, Cause::Unreadable(why)))
+                    Err(Sorted::failed(schema, Cause::Unreadable(why)))
                 } else if planned.plan.pending.is_empty() && creation.is_none() {
                     Err(Sorted::UpToDate)
                 } else {
@@ -377,6 +380,7 @@ impl<'a> Run<'a> {
         let planned = |index: usize| Rc::new(self.plan(std::mem::take(&mut histories[index])));
         let creation = task.creation.clone().map(|creation| Creation {
             is_new: found == Found::NoSchema,
+            may_be_there: creation.may_be_there || matches!(after, After::Lost(..)),
             ..creation
         });
         if matches!(after, After::Changed) && creation.as_ref().is_some_and(|it| !it.is_new) {
@@ -393,7 +397,7 @@ impl<'a> Run<'a> {
                 None
             }
             Err(Sorted::Failed(schema, cause)) => {
-                self.fail(schema, cause.into());
+                self.fail(schema, (*cause).into());
                 None
             }
             Ok(_) if after.forbids_another_try() => {
@@ -667,6 +671,7 @@ impl<'a> Run<'a> {
                 None => outcome.not_attempted.push(task.schema),
             }
         }
+        outcome.failed.sort_by(|(a, _), (b, _)| a.cmp(b));
         let is_left = outcome.total() > outcome.applied + outcome.up_to_date;
         if self.executor.interrupt.urgency() >= Urgency::Soon && is_left {
             outcome.stop = Some(Stop::Interrupted);
@@ -683,7 +688,13 @@ impl<'a> Run<'a> {
 /// What a schema that needs no work is.
 enum Sorted {
     UpToDate,
-    Failed(SchemaName, Cause),
+    Failed(SchemaName, Box<Cause>),
+}
+
+impl Sorted {
+    fn failed(schema: SchemaName, cause: Cause) -> Self {
+        Self::Failed(schema, Box::new(cause))
+    }
 }
 
 /// Why a history is read again.

@@ -97,17 +97,13 @@ impl From<Incomplete> for LookError {
     }
 }
 
-/// Returns the SQL expression that digests the history table `table`.
+/// The SQL expression that digests the rows of a history table, the same in whatever order they are
+/// read.
 ///
 /// `applied_on` is left out, as it differs from schema to schema, but for what does not look like
 /// the RFC 3339 that refinery expects, which is a finding.
-pub(super) fn digest(table: &str) -> String {
-    format!(
-        "(select md5(coalesce(string_agg(concat_ws(' ', version, coalesce(name, ''), \
-         coalesce(checksum, '?'), case when applied_on like '____-__-__T__:__:__%' then null \
-         else '!' || coalesce(applied_on, '') end), ',' order by version), '')) from {table})"
-    )
-}
+pub(super) const DIGEST: &str = "coalesce(sum(hashtextextended(concat(name, ' ', checksum), version)), \
+     0) || case when coalesce(bool_and(applied_on like '____-__-__T__:__:__%'), true) then '' else '!' end";
 
 /// Reads the histories of `schemas` over at most `connections` connections.
 ///
@@ -147,12 +143,21 @@ pub async fn read(
                     |&index| Found::History(index),
                 ),
                 Err(error) if error.is_lock_not_available() => Found::Unreadable(locked()),
-                Err(error) => Found::Unreadable(error.message),
+                Err(error) => Found::Unreadable(error.message.clone()),
             },
+        };
+        // `search_path = "$user"` means the schema named like the role.
+        let found = match schema.as_str() {
+            "$user" if found != Found::NoSchema => Found::Unreadable(users()),
+            _ => found,
         };
         fleet.schemas.push((schema.clone(), found));
     }
     Ok(fleet)
+}
+
+fn users() -> String {
+    "Postgres takes `$user` in a search path for the role's name".into()
 }
 
 fn foreign() -> String {
@@ -257,7 +262,7 @@ async fn digest_chunk(
     while let Some(part) = open.pop() {
         let selects: Vec<String> = part
             .iter()
-            .map(|(schema, _)| format!("select {}", digest(&qualified(schema, HISTORY_TABLE))))
+            .map(|(schema, _)| format!("select {DIGEST} from {}", qualified(schema, HISTORY_TABLE)))
             .collect();
         match ask(lane, &selects.join(" union all "), part.len()).await {
             Ok(rows) => digests.extend(rows.iter().map(|row| Ok(row.text(0).to_owned()))),
@@ -310,10 +315,9 @@ async fn whole(lane: &mut Lane, tables: &[(SchemaName, Width)]) -> Result<Vec<Hi
         .enumerate()
         .map(|(i, (schema, _))| {
             let table = qualified(schema, HISTORY_TABLE);
-            let digest = digest(&table);
             format!(
-                "select {i} as i, null::int8 as version, {digest} as name, null as applied_on, \
-                 null as checksum union all select {i}, version, name, applied_on, checksum \
+                "select {i} as i, null::int8 as version, (select {DIGEST} from {table}) as name, \
+                 null as applied_on, null as checksum union all select {i}, version, name, applied_on, checksum \
                  from {table}"
             )
         })

@@ -32,6 +32,6 @@ pub use interrupt::{Interrupt, Urgency};
 pub use listing::Duplicate;
 pub use plan::{Finding, Plan, PlanOptions};
 pub use preflight::PreflightError;
-pub use script::{BEING_CREATED, Creating, Registration, Script, ScriptOptions, Subject};
+pub use script::{BEING_CREATED, Creating, Origin, Registration, Script, ScriptOptions, Subject};
 pub use set::MigrationSet;
 pub use survey::{Disagreement, State, Survey};

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::executor::Executor;
-use super::history::{HISTORY_TABLE, digest};
+use super::history::{DIGEST, HISTORY_TABLE};
 use super::holders;
 use super::queue::Task;
 use super::script::{self, ScriptOptions, Subject, lock_key};
@@ -141,7 +141,10 @@ impl Session<'_> {
         let table = qualified(&self.task.schema, HISTORY_TABLE);
         let history = &self.task.planned.history;
         let question = match history.width {
-            Some(_) => format!("select {} = {}", digest(&table), literal(&history.digest)),
+            Some(_) => format!(
+                "select {DIGEST} = {} from {table}",
+                literal(&history.digest)
+            ),
             None => format!("select to_regclass({}) is null", literal(&table)),
         };
         match self.connection.ask(&question).await {

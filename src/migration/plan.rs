@@ -170,7 +170,7 @@ fn decide(
     files: &[Migration],
     applied: &[Migration],
     to: Option<i64>,
-) -> Result<BTreeSet<i64>, Box<Objection>> {
+) -> Result<BTreeSet<i64>, Objection> {
     let runner = Runner::new(files)
         .set_grouped(true)
         .set_target(to.map_or(Target::Latest, Target::Version));
@@ -180,13 +180,13 @@ fn decide(
             .iter()
             .map(Migration::version)
             .collect()),
-        Err(error) => Err(Box::new(match error.kind() {
+        Err(error) => Err(match error.kind() {
             Kind::DivergentVersion(applied, _) => Objection::Divergent(applied.clone()),
             // refinery says "missing" of both; only what was applied has a time.
             Kind::MissingVersion(it) if it.applied_on().is_some() => Objection::Missing(it.clone()),
             Kind::MissingVersion(it) => Objection::OutOfOrder(it.clone()),
             other => unreachable!("the folder was checked and the driver cannot fail: {other}"),
-        })),
+        }),
     }
 }
 
@@ -201,7 +201,7 @@ fn settle(
     folder: &MigrationFolder,
     files: &mut Vec<Migration>,
     applied: &mut [Migration],
-    objection: Box<Objection>,
+    objection: Objection,
 ) -> Finding {
     let index = |version| {
         folder
@@ -210,7 +210,7 @@ fn settle(
             .position(|file| file.version == version)
             .expect("refinery found it")
     };
-    match *objection {
+    match objection {
         Objection::Divergent(row) => {
             let file = index(row.version());
             let same = applied.iter_mut().find(|it| it.version() == row.version());
@@ -286,4 +286,215 @@ fn broken_rows(rows: &[Applied]) -> Vec<Finding> {
         })
     });
     broken.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIME: &str = "2023-05-01T10:11:12.5+02:00";
+
+    /// Returns a folder of files, each with its name and its SQL.
+    fn folder(files: &[(&str, &str)]) -> MigrationFolder {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, sql) in files {
+            std::fs::write(folder.path().join(name), sql).unwrap();
+        }
+        MigrationFolder::read(folder.path()).unwrap()
+    }
+
+    /// Returns the history of a schema to which these files of a folder were applied.
+    fn history(width: Width, folder: &MigrationFolder, versions: &[i64]) -> History {
+        let row = |version: &i64| {
+            let file = folder.get(*version).unwrap();
+            Applied {
+                version: *version,
+                name: file.name.clone(),
+                applied_on: TIME.into(),
+                checksum: file.checksum(width).unwrap().to_string(),
+            }
+        };
+        History {
+            width: Some(width),
+            digest: String::new(),
+            rows: versions.iter().map(row).collect(),
+        }
+    }
+
+    fn three() -> MigrationFolder {
+        folder(&[
+            ("V1__a.sql", "select 1;"),
+            ("V2__b.sql", "select 2;"),
+            ("V3__c.sql", "select 3;"),
+        ])
+    }
+
+    fn plan(folder: &MigrationFolder, history: &History) -> Plan {
+        Plan::new(folder, history, PlanOptions::default())
+    }
+
+    #[test]
+    fn what_is_newer_than_the_history_is_pending() {
+        let folder = three();
+        for width in [Width::Int4, Width::Int8] {
+            for (applied, pending) in [
+                (&[][..], &[0, 1, 2][..]),
+                (&[1], &[1, 2]),
+                (&[1, 2, 3], &[]),
+            ] {
+                let plan = plan(&folder, &history(width, &folder, applied));
+                assert_eq!(plan.pending, pending);
+                assert!(plan.findings.is_empty() && !plan.refused);
+            }
+        }
+        assert_eq!(plan(&folder, &History::default()).pending, [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_version_stops_the_plan() {
+        let folder = three();
+        for (to, pending) in [(1, &[][..]), (2, &[1]), (3, &[1, 2])] {
+            let options = PlanOptions {
+                to: Some(to),
+                ..PlanOptions::default()
+            };
+            let plan = Plan::new(&folder, &history(Width::Int4, &folder, &[1]), options);
+            assert_eq!(plan.pending, pending, "to {to}");
+        }
+    }
+
+    #[test]
+    fn a_changed_file_is_divergent() {
+        let (before, now) = (
+            three(),
+            folder(&[
+                ("V1__a.sql", "select 1;"),
+                ("V2__b.sql", "select 'changed';"),
+                ("V3__c.sql", "select 3;"),
+            ]),
+        );
+        let history = history(Width::Int4, &before, &[1, 2]);
+        let strict = plan(&now, &history);
+        assert_eq!(strict.findings, [Finding::Divergent { file: 1 }]);
+        assert!(strict.refused);
+        let allowed = PlanOptions {
+            allow_divergent: true,
+            ..PlanOptions::default()
+        };
+        let plan = Plan::new(&now, &history, allowed);
+        assert!(!plan.refused);
+        assert_eq!(plan.pending, [2]);
+    }
+
+    #[test]
+    fn a_renamed_file_is_divergent() {
+        let before = folder(&[("V1__a.sql", "select 1;")]);
+        let now = folder(&[("V1__b.sql", "select 1;")]);
+        let plan = plan(&now, &history(Width::Int8, &before, &[1]));
+        assert_eq!(plan.findings, [Finding::Divergent { file: 0 }]);
+    }
+
+    #[test]
+    fn a_row_without_a_file_is_missing() {
+        let before = three();
+        let now = folder(&[("V1__a.sql", "select 1;"), ("V4__d.sql", "select 4;")]);
+        let history = history(Width::Int4, &before, &[1, 2, 3]);
+        let missing = |version, name: &str| Finding::Missing {
+            version,
+            name: name.into(),
+        };
+        let strict = plan(&now, &history);
+        assert_eq!(strict.findings, [missing(2, "b"), missing(3, "c")]);
+        assert!(strict.refused);
+        let allowed = PlanOptions {
+            allow_missing: true,
+            ..PlanOptions::default()
+        };
+        let plan = Plan::new(&now, &history, allowed);
+        assert_eq!((plan.pending.as_slice(), plan.refused), (&[1][..], false));
+    }
+
+    #[test]
+    fn a_file_below_the_newest_applied_is_out_of_order() {
+        let folder = three();
+        let history = history(Width::Int4, &folder, &[1, 3]);
+        let strict = plan(&folder, &history);
+        assert_eq!(
+            strict.findings,
+            [Finding::OutOfOrder { file: 1, newest: 3 }]
+        );
+        assert!(strict.refused && strict.pending.is_empty());
+    }
+
+    #[test]
+    fn a_u_migration_may_be_out_of_order() {
+        let folder = folder(&[
+            ("V1__a.sql", "select 1;"),
+            ("U2__b.sql", "select 2;"),
+            ("V3__c.sql", "select 3;"),
+        ]);
+        let plan = plan(&folder, &history(Width::Int4, &folder, &[1, 3]));
+        assert_eq!((plan.pending.as_slice(), plan.refused), (&[1][..], false));
+    }
+
+    #[test]
+    fn line_ends_and_a_byte_order_mark_make_no_other_file() {
+        let lf = folder(&[("V1__a.sql", "select 1;\nselect 2;\n")]);
+        let crlf = folder(&[("V1__a.sql", "\u{feff}select 1;\r\nselect 2;\r\n")]);
+        assert!(plan(&crlf, &history(Width::Int4, &lf, &[1])).is_clean());
+        // As a refinery on Windows stored it.
+        for (width, sql) in [(Width::Int4, "select 1;\r\nselect 2;\r\n")] {
+            let stored = super::super::checksum::checksum(width, "a", 1, sql).unwrap();
+            let mut history = history(width, &lf, &[1]);
+            history.rows[0].checksum = stored.to_string();
+            assert!(plan(&lf, &history).is_clean());
+        }
+    }
+
+    #[test]
+    fn a_narrow_history_has_no_room_for_a_timestamp() {
+        let folder = folder(&[
+            ("V1__a.sql", "select 1;"),
+            ("V20260101120000__b.sql", "select 2;"),
+        ]);
+        let narrow = plan(&folder, &history(Width::Int4, &folder, &[1]));
+        assert_eq!(narrow.findings, [Finding::TooWide { file: 1 }]);
+        assert!(narrow.refused);
+        let wide = plan(&folder, &history(Width::Int8, &folder, &[1]));
+        assert_eq!((wide.pending.as_slice(), wide.refused), (&[1][..], false));
+    }
+
+    #[test]
+    fn a_row_on_which_refinery_would_panic_is_a_finding() {
+        let folder = three();
+        for (checksum, applied_on, what) in [
+            ("x", TIME, "its checksum is `x`"),
+            ("", TIME, "its checksum is ``"),
+            ("-1", TIME, "its checksum is `-1`"),
+            ("1", "yesterday", "its time is `yesterday`"),
+            ("1", "", "its time is ``"),
+        ] {
+            let mut history = history(Width::Int4, &folder, &[1]);
+            history.rows[0].checksum = checksum.into();
+            history.rows[0].applied_on = applied_on.into();
+            let plan = plan(&folder, &history);
+            let what = what.into();
+            assert_eq!(plan.findings, [Finding::Broken { version: 1, what }]);
+            assert!(plan.refused);
+        }
+    }
+
+    #[test]
+    fn any_offset_is_a_time() {
+        let folder = three();
+        for time in [
+            "2023-05-01T10:11:12Z",
+            "2023-05-01T10:11:12.123456789+02:00",
+            "2023-05-01T10:11:12-11:30",
+        ] {
+            let mut history = history(Width::Int8, &folder, &[1, 2, 3]);
+            history.rows[1].applied_on = time.into();
+            assert!(plan(&folder, &history).is_clean(), "{time}");
+        }
+    }
 }

@@ -66,7 +66,7 @@ pub async fn check(
     connection.close().await;
     let server = Server::from(&rows[0]);
     if server.is_standby {
-        let place = database.place();
+        let place = database.place().into();
         return Err(ConnectError::ReadOnly { place }.into());
     }
     refuse_pooler(database, work, options.mode).await?;

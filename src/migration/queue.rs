@@ -32,6 +32,9 @@ pub(super) struct Planned {
 pub(super) struct Creation {
     /// The schema is still to be made.
     pub(super) is_new: bool,
+    /// The schema may be there although it is not half made: it is to be adopted, or the answer to
+    /// our own COMMIT was lost.
+    pub(super) may_be_there: bool,
     /// What registers it, in the end.
     pub(super) register: Rc<[Registration]>,
 }

@@ -13,13 +13,16 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::Width;
-use super::history::{HISTORY_TABLE, History, digest};
+use super::history::{DIGEST, HISTORY_TABLE, History};
 use super::set::MigrationSet;
 use crate::name::SchemaName;
 use crate::pg::{identifier, literal, qualified, search_path};
 
 /// What a refusal by the guard or the audit begins with, inside the server's error message.
 pub(super) const REFUSAL: &str = "tenantctl:";
+
+/// What the audit calls a relation that is gone, and with it its name.
+pub(super) const DROPPED: &str = "a relation that it dropped";
 
 /// How a script is to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +59,8 @@ pub enum Origin {
         /// Index of the statement in its file.
         statement: usize,
     },
+    /// What the audit needs to know from before.
+    Note,
     /// The audit.
     Audit,
     /// The history rows.
@@ -113,6 +118,8 @@ pub struct Subject<'a> {
 pub struct Creating<'a> {
     /// The schema is still to be made; otherwise an earlier step made it.
     pub is_new: bool,
+    /// The schema may be there without being marked as half made.
+    pub may_be_there: bool,
     /// The rows to write in this step, which is then the last.
     pub register: Option<&'a [Registration]>,
 }
@@ -151,6 +158,19 @@ impl Script {
         script.begin(subject, options);
         script.record(subject);
         script.end(options);
+        script
+    }
+
+    /// Returns what is sent for `subject`'s one file that cannot run in a transaction.
+    pub fn no_transaction(subject: Subject<'_>, options: &ScriptOptions) -> Self {
+        let mut script = Self::default();
+        let lock = format!("select pg_try_advisory_lock({})", lock_key(subject.schema));
+        script.push(Origin::Guard, lock);
+        script.push(Origin::Begin, settings(subject.schema, options, false));
+        for &file in subject.files {
+            script.file(subject.migrations, file);
+        }
+        script.record(subject);
         script
     }
 
@@ -199,6 +219,9 @@ impl Script {
     fn guard(&mut self, subject: Subject<'_>) {
         let Some(creating) = subject.creation.filter(|it| it.is_new) else {
             self.push(Origin::Guard, lock_guard(subject.schema));
+            if subject.creation.is_some_and(|it| !it.may_be_there) {
+                self.push(Origin::Guard, half_made_guard(subject.schema));
+            }
             self.push(Origin::Guard, history_guard(subject));
             return;
         };
@@ -212,8 +235,8 @@ impl Script {
     }
 
     fn own_relations(&mut self, subject: Subject<'_>) {
-        if subject.migrations.is_confined() {
-            self.push(Origin::Audit, note_own_relations(subject.schema));
+        if is_audited(subject) && may_drop(subject) {
+            self.push(Origin::Note, note_own_relations(subject.schema));
         }
     }
 
@@ -229,8 +252,10 @@ impl Script {
     }
 
     fn audit(&mut self, subject: Subject<'_>) {
-        if subject.migrations.is_confined() && !subject.migrations.may_leave(subject.files) {
-            self.push(Origin::Audit, audit(subject.schema));
+        if is_audited(subject) {
+            let schema = identifier(subject.schema.as_str());
+            self.push(Origin::Audit, format!("set local search_path = {schema}"));
+            self.push(Origin::Audit, audit(subject.schema, may_drop(subject)));
         }
     }
 
@@ -341,7 +366,7 @@ pub(super) fn settings(
             literal(value)
         )
     });
-    format!("select {}", calls.collect::<Vec<_>>().join(", "))
+    format!("select {}", calls.collect::<Vec<_>>().join(",\n       "))
 }
 
 /// Fails unless the schema exists and nobody else works on it. The lock ends with the transaction.
@@ -349,8 +374,8 @@ fn lock_guard(schema: &SchemaName) -> String {
     refuse_when(&[
         (
             format!(
-                "not exists (select from pg_catalog.pg_namespace where nspname = {})",
-                literal(schema.as_str())
+                "to_regnamespace({}) is null",
+                literal(&identifier(schema.as_str()))
             ),
             "no-schema",
         ),
@@ -376,32 +401,51 @@ fn absence_guard(schema: &SchemaName) -> String {
         ),
         (
             format!(
-                "exists (select from pg_catalog.pg_namespace where nspname = {})",
-                literal(schema.as_str())
+                "to_regnamespace({}) is not null",
+                literal(&identifier(schema.as_str()))
             ),
             "schema-exists",
         ),
     ])
 }
 
+/// Fails unless the schema is marked as half made: another run may have completed it meanwhile.
+fn half_made_guard(schema: &SchemaName) -> String {
+    refuse_when(&[(
+        format!(
+            "not exists (select from pg_catalog.pg_namespace where nspname = {} \
+             and pg_catalog.obj_description(oid, 'pg_namespace') = {})",
+            literal(schema.as_str()),
+            literal(BEING_CREATED)
+        ),
+        "schema-exists",
+    )])
+}
+
 /// Fails unless the history is what the plan was made from. Its own statement, so that its
 /// snapshot is taken after the lock.
 fn history_guard(subject: Subject<'_>) -> String {
     let table = qualified(subject.schema, HISTORY_TABLE);
-    let changed = match subject.history.width {
-        Some(_) => format!("{} <> {}", digest(&table), literal(&subject.history.digest)),
-        None => format!("pg_catalog.to_regclass({}) is not null", literal(&table)),
-    };
-    refuse_when(&[(changed, "history-changed")])
+    let word = "history-changed";
+    match subject.history.width {
+        Some(_) => {
+            let changed = format!("{DIGEST} <> {}", literal(&subject.history.digest));
+            format!("{} from {table}", refuse_when(&[(changed, word)]))
+        }
+        None => refuse_when(&[(
+            format!("to_regclass({}) is not null", literal(&table)),
+            word,
+        )]),
+    }
 }
 
 /// Returns a statement that fails with `tenantctl:WORD` in its message when a condition holds.
 fn refuse_when(conditions: &[(String, &str)]) -> String {
     let mut sql = String::from("select cast(case");
     for (condition, word) in conditions {
-        let _ = write!(sql, " when {condition} then '{REFUSAL}{word}'");
+        let _ = write!(sql, "\n    when {condition}\n    then '{REFUSAL}{word}'");
     }
-    sql + " else '0' end as integer)"
+    sql + "\n    else '0' end as integer)"
 }
 
 /// Returns the statement that makes a history table as refinery makes it.
@@ -412,9 +456,34 @@ pub(super) fn create_history_table(schema: &SchemaName, width: Width) -> String 
         Width::Int8 => "int8",
     };
     format!(
-        "create table {table} (version {version} primary key, name varchar(255), \
-         applied_on varchar(255), checksum varchar(255))"
+        "create table {table} (\n    version {version} primary key,\n    name varchar(255),\n    \
+         applied_on varchar(255),\n    checksum varchar(255)\n)"
     )
+}
+
+/// Whether the transaction must stay within its schema, and is made to prove it.
+fn is_audited(subject: Subject<'_>) -> bool {
+    subject.migrations.is_confined() && !subject.migrations.may_leave(subject.files)
+}
+
+/// Whether one of the files may drop a relation, be it an index that is built anew. What may not
+/// is what migrations mostly are, and then there is nothing to note beforehand.
+fn may_drop(subject: Subject<'_>) -> bool {
+    let statements = subject
+        .files
+        .iter()
+        .flat_map(|&file| subject.migrations.statements(file));
+    statements
+        .into_iter()
+        .any(|statement| match statement.kind() {
+            "CREATE TABLE" | "CREATE INDEX" | "CREATE SEQUENCE" | "CREATE VIEW" | "CREATE TYPE"
+            | "CREATE FUNCTION" | "CREATE TRIGGER" | "INSERT" | "UPDATE" | "DELETE" => false,
+            "ALTER TABLE" => {
+                let text = statement.text.to_lowercase();
+                text.contains("drop") || text.contains("type")
+            }
+            _ => true,
+        })
 }
 
 /// Notes the oids of the schema's own relations, with their indexes and TOAST tables, and the
@@ -423,40 +492,57 @@ pub(super) fn create_history_table(schema: &SchemaName, width: Width) -> String 
 /// By way of `pg_depend`, as `pg_class` has no index by namespace and would be read whole.
 fn note_own_relations(schema: &SchemaName) -> String {
     format!(
-        "with tables as (select d.objid as oid from pg_catalog.pg_depend d \
-             where d.refclassid = 'pg_catalog.pg_namespace'::regclass \
-               and d.refobjid = {}::regnamespace and d.classid = 'pg_catalog.pg_class'::regclass), \
-           heaps as (select oid from tables union all select c.reltoastrelid \
-             from tables join pg_catalog.pg_class c using (oid) where c.reltoastrelid <> 0), \
-           own as (select oid from heaps union all select i.indexrelid \
-             from heaps join pg_catalog.pg_index i on i.indrelid = heaps.oid) \
-         select set_config('tenantctl.own', coalesce(string_agg(oid::text, ','), ''), true), \
-           set_config('tenantctl.mark', (select max(oid)::text from pg_catalog.pg_class), true) \
-         from own",
+        "\
+with tables as (
+    select d.objid as oid from pg_catalog.pg_depend d
+     where d.refclassid = 'pg_catalog.pg_namespace'::regclass
+       and d.refobjid = {}::regnamespace and d.classid = 'pg_catalog.pg_class'::regclass
+), heaps as (
+    select oid from tables union all
+    select c.reltoastrelid from tables join pg_catalog.pg_class c using (oid)
+     where c.reltoastrelid <> 0
+), own as (
+    select oid from heaps union all
+    select i.indexrelid from heaps join pg_catalog.pg_index i on i.indrelid = heaps.oid
+)
+select set_config('tenantctl.own', coalesce(string_agg(oid::text, ','), ''), true),
+       set_config('tenantctl.mark', (select max(oid)::text from pg_catalog.pg_class), true)
+  from own",
         literal(&identifier(schema.as_str()))
     )
 }
 
 /// Fails when this transaction touched a relation outside the schema otherwise than by reading it
 /// or pointing a foreign key at it, however it was reached, or when the schema itself is gone.
-fn audit(schema: &SchemaName) -> String {
-    let name = literal(schema.as_str());
+///
+/// With the schema alone in the search path, a relation of its own is written without a schema, a
+/// dropped one as a number, and any other with the schema it is in ("Object Identifier Types").
+/// That costs no join, and so next to no planning, once a schema.
+fn audit(schema: &SchemaName, may_drop: bool) -> String {
+    let name = literal(&identifier(schema.as_str()));
+    let dropped = match may_drop {
+        true => {
+            "
+   and not (name ~ '^[0-9]+$'
+            and (relation > current_setting('tenantctl.mark')::oid
+                 or relation = any (string_to_array(current_setting('tenantctl.own'), ',')::oid[])))"
+        }
+        false => "",
+    };
     format!(
-        "select cast(case when not exists (select from pg_catalog.pg_namespace \
-             where nspname = {name}) then '{REFUSAL}no-schema' \
-           when count(*) > 0 then '{REFUSAL}outside:' || string_agg(touched, ', ' order by touched) \
-           else '0' end as integer) from (\
-         select distinct coalesce(n.nspname || '.' || c.relname, 'a dropped relation') as touched \
-           from pg_catalog.pg_locks l \
-           left join pg_catalog.pg_class c on c.oid = l.relation \
-           left join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
-          where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation' and l.granted \
-            and l.relation >= 16384 \
-            and l.mode not in ('AccessShareLock', 'RowShareLock', 'ShareRowExclusiveLock') \
-            and case when c.oid is null \
-                then l.relation <= current_setting('tenantctl.mark')::oid and l.relation <> all \
-                  (string_to_array(current_setting('tenantctl.own'), ',')::oid[]) \
-                else n.nspname <> {name} and n.nspname !~ '^pg_' end) as outside"
+        "\
+select cast(case
+    when to_regnamespace({name}) is null then '{REFUSAL}no-schema'
+    when count(*) > 0 then '{REFUSAL}outside:' || string_agg(distinct
+         case when name ~ '^[0-9]' then '{DROPPED}' else name end, ', ')
+    else '0' end as integer)
+  from pg_catalog.pg_lock_status() as l, lateral (select l.relation::regclass::text as name) as n
+ where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation' and l.granted
+   and l.relation >= 16384
+   and l.mode not in ('AccessShareLock', 'RowShareLock', 'ShareRowExclusiveLock')
+   and name ~ '^(?!pg_)(\"([^\"]|\"\")*\"|[^\".]+)[.]|^[0-9]+$'
+   and not starts_with(name, quote_ident({}) || '.'){dropped}",
+        literal(schema.as_str())
     )
 }
 
@@ -483,8 +569,196 @@ pub(super) fn history_rows(subject: Subject<'_>) -> String {
         })
         .collect();
     format!(
-        "insert into {} (version, name, applied_on, checksum) values {}",
+        "insert into {} (version, name, applied_on, checksum) values\n    {}",
         qualified(subject.schema, HISTORY_TABLE),
-        rows.join(", ")
+        rows.join(",\n    ")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::migration::sql::{Context, Folder};
+    use crate::migration::{MigrationFolder, PlanOptions, plan::Plan};
+
+    fn set(files: &[(&str, &str)]) -> MigrationSet {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, sql) in files {
+            std::fs::write(folder.path().join(name), sql).unwrap();
+        }
+        let context = Context {
+            folder: Folder::Tenant,
+            shared_schema: "public".into(),
+            extra_schemas: Vec::new(),
+        };
+        MigrationSet::new(MigrationFolder::read(folder.path()).unwrap(), context)
+    }
+
+    fn options() -> ScriptOptions {
+        ScriptOptions {
+            lock_timeout: Some(Duration::from_millis(200)),
+            statement_timeout: None,
+            path: vec!["public".into(), "extra".into()],
+            rehearse: false,
+            application_name: "tenantctl".into(),
+            server_version: 150_000,
+        }
+    }
+
+    fn script(set: &MigrationSet, schema: &str, options: &ScriptOptions) -> Script {
+        let history = History::default();
+        let plan = Plan::new(set.folder(), &history, PlanOptions::default());
+        let subject = Subject {
+            schema: &SchemaName::registered(schema),
+            history: &history,
+            migrations: set,
+            files: &plan.pending,
+            creation: None,
+        };
+        Script::apply(subject, options)
+    }
+
+    fn text(script: &Script) -> String {
+        script
+            .messages(false)
+            .iter()
+            .map(|it| it.text.as_str())
+            .collect()
+    }
+
+    const NOTES: (&str, &str) = (
+        "V1__notes.sql",
+        "create table notes (id int); -- last\ninsert into notes values (1) -- no semicolon",
+    );
+
+    #[test]
+    fn it_is_one_message_or_one_a_statement() {
+        let script = script(&set(&[NOTES]), "acme", &options());
+        assert_eq!(script.messages(false).len(), 1);
+        let one_by_one = script.messages(true);
+        assert_eq!(one_by_one.len(), script.steps.len());
+        assert!(one_by_one.iter().all(|it| it.steps.len() == 1));
+    }
+
+    #[test]
+    fn a_statement_that_is_not_understood_travels_alone() {
+        let odd = (
+            "V1__odd.sql",
+            "select 1;\nfrobnicate the tables;\nselect 2;",
+        );
+        let script = script(&set(&[odd]), "acme", &options());
+        let alone: Vec<_> = script.steps.iter().filter(|it| it.alone).collect();
+        let messages = script.messages(false);
+        assert_eq!(messages.len(), 1 + 2 * alone.len(), "{messages:#?}");
+    }
+
+    #[test]
+    fn the_guard_comes_first_and_the_commit_last() {
+        let script = script(&set(&[NOTES]), "acme", &options());
+        let origins: Vec<Origin> = script.steps.iter().map(|it| it.origin).collect();
+        let file = |statement| Origin::File { file: 0, statement };
+        use Origin::*;
+        assert_eq!(
+            origins,
+            [
+                Begin,
+                Begin,
+                Guard,
+                Guard,
+                HistoryTable,
+                file(0),
+                file(1),
+                Audit,
+                Audit,
+                Record,
+                Record,
+                Record,
+                End
+            ]
+        );
+        assert_eq!(script.steps.last().unwrap().sql, "commit");
+    }
+
+    #[test]
+    fn what_is_the_schemas_own_is_noted_only_where_something_may_be_dropped() {
+        for (sql, is_noted) in [
+            ("create table a (id int); insert into a values (1)", false),
+            ("alter table a add column b int", false),
+            ("alter table a drop column b", true),
+            ("alter table a alter column b type text", true),
+            ("drop table a", true),
+            ("do $$ begin execute 'drop table a'; end $$", true),
+            ("select 1", true),
+        ] {
+            let script = script(&set(&[("V1__a.sql", sql)]), "acme", &options());
+            let noted = script.steps.iter().any(|it| it.origin == Origin::Note);
+            assert_eq!(noted, is_noted, "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_rehearsal_ends_in_a_rollback() {
+        let options = ScriptOptions {
+            rehearse: true,
+            ..options()
+        };
+        let script = script(&set(&[NOTES]), "acme", &options);
+        assert_eq!(script.steps.last().unwrap().sql, "rollback");
+        assert!(!script.steps.iter().any(|it| it.sql == "commit"));
+    }
+
+    #[test]
+    fn odd_names_are_quoted_everywhere() {
+        for (name, as_identifier, as_literal) in [
+            ("eha-meetup", "\"eha-meetup\"", "'eha-meetup'"),
+            ("x\", \"y", "\"x\"\", \"\"y\"", "'x\", \"y'"),
+            ("o'brien; drop", "\"o'brien; drop\"", "'o''brien; drop'"),
+            ("back\\slash", "\"back\\slash\"", " E'back\\\\slash'"),
+        ] {
+            let text = text(&script(&set(&[NOTES]), name, &options()));
+            let table = format!("create table {as_identifier}.\"refinery_schema_history\"");
+            assert!(text.contains(&table), "{text}");
+            assert!(
+                text.contains(&format!("quote_ident({as_literal})")),
+                "{text}"
+            );
+            let path = format!("{as_identifier}, \"public\", \"extra\"");
+            assert!(text.contains(&literal(&path)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_setting_that_the_server_does_not_know_is_left_out() {
+        for (server_version, known) in [
+            (130_000, [false, false]),
+            (150_000, [true, false]),
+            (170_000, [true, true]),
+        ] {
+            let options = ScriptOptions {
+                server_version,
+                ..options()
+            };
+            let text = text(&script(&set(&[NOTES]), "acme", &options));
+            let settings = ["client_connection_check_interval", "transaction_timeout"];
+            // `idle_in_transaction_session_timeout` is another one.
+            assert_eq!(settings.map(|it| text.contains(&format!("'{it}'"))), known);
+        }
+    }
+
+    #[test]
+    fn a_byte_of_a_message_belongs_to_a_statement() {
+        let mut message = Message::default();
+        message.push(4, "select 1");
+        message.push(5, "select 2");
+        let second = message.text.find("select 2").unwrap();
+        assert_eq!(message.step_at(0), Some((4, 0)));
+        assert_eq!(message.step_at(second + 7), Some((5, 7)));
+    }
+
+    #[test]
+    fn the_lock_is_the_names_own() {
+        let key = |name: &str| lock_key(&SchemaName::registered(name));
+        assert_ne!(key("acme"), key("Acme"));
+        assert_eq!(key("acme"), "hashtextextended('tenantctl:acme', 0)");
+    }
 }

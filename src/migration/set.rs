@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 
 use super::plan;
+use super::script::DROPPED;
 use super::sql::{self, Context, Finding, Folder, Header, Position, Rule, Statement};
 use super::{MigrationFile, MigrationFolder, Width};
 use crate::event::Site;
@@ -104,6 +105,32 @@ impl MigrationSet {
         self.site_at(index, line, column)
     }
 
+    /// Returns where `files` speak of the first of some relations, `schema.relation` with commas
+    /// between; `None` where it is not plain which of the files it was.
+    pub(super) fn mention(&self, files: &[usize], relations: &str) -> Option<Site> {
+        let first = relations.split(", ").next()?;
+        let name = match first {
+            DROPPED => "drop".to_owned(),
+            _ => first.rsplit('.').next()?.to_ascii_lowercase(),
+        };
+        let mentions: Vec<(usize, usize, usize)> = files
+            .iter()
+            .filter_map(|&file| {
+                let statements = self.statements(file).iter().enumerate();
+                let mut found = statements.filter_map(|(index, it)| {
+                    word_at(&it.text.to_ascii_lowercase(), &name)
+                        .map(|offset| (file, index, offset))
+                });
+                found.next()
+            })
+            .collect();
+        match (mentions.as_slice(), files) {
+            ([(file, statement, offset)], _) => Some(self.site(*file, *statement, Some(*offset))),
+            ([], [file]) => Some(self.site_at(*file, 1, None)),
+            _ => None,
+        }
+    }
+
     /// Returns a place in the `index`th file.
     pub fn site_at(&self, index: usize, line: usize, column: Option<usize>) -> Site {
         let file = self.file(index);
@@ -162,5 +189,28 @@ impl MigrationSet {
 
     fn source(&self, index: usize) -> &sql::Script {
         self.sources[index].get_or_init(|| sql::Script::read(&self.file(index).sql, &self.context))
+    }
+}
+
+/// Returns where `word` stands in a text by itself.
+fn word_at(text: &str, word: &str) -> Option<usize> {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    text.match_indices(word)
+        .find(|(start, found)| {
+            let (before, after) = (&text[..*start], &text[start + found.len()..]);
+            !before.ends_with(is_part) && !after.starts_with(is_part)
+        })
+        .map(|(start, _)| start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_found_by_itself() {
+        assert_eq!(word_at("alter table superusers, users", "users"), Some(24));
+        assert_eq!(word_at("alter table users_old", "users"), None);
+        assert_eq!(word_at("\"users\"", "users"), Some(1));
     }
 }

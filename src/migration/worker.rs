@@ -94,13 +94,7 @@ impl<'a> Worker<'a> {
     async fn attempt_part(&mut self, task: &Task, watch: &Watch) -> Verdict {
         let pending = &task.planned.plan.pending;
         let migrations = self.executor.migrations;
-        let together = match self.executor.options.mode {
-            Mode::Baseline => pending.len(),
-            _ => pending
-                .iter()
-                .take_while(|&&file| !migrations.is_no_transaction(file))
-                .count(),
-        };
+        let together = self.together(task).len();
         if together == 0 && !pending.is_empty() {
             return self.attempt_alone(task, pending[0], watch).await;
         }
@@ -117,12 +111,15 @@ impl<'a> Worker<'a> {
             files: &pending[..together],
             creation: task.creation.as_ref().map(|it| Creating {
                 is_new: it.is_new,
+                may_be_there: it.may_be_there,
                 register: is_last.then_some(&*it.register),
             }),
         };
         let script = match self.executor.options.mode {
             Mode::Baseline => Script::baseline(subject, &options),
-            Mode::Apply | Mode::Rehearse | Mode::Create => Script::apply(subject, &options),
+            Mode::Apply | Mode::Rehearse | Mode::Create | Mode::Adopt => {
+                Script::apply(subject, &options)
+            }
         };
         let begun = Instant::now();
         watch.begin(self.number);
@@ -146,6 +143,16 @@ impl<'a> Worker<'a> {
             }
             Err(Sent::Lost(error)) => self.lost(error),
         }
+    }
+
+    /// Returns the files that run in one transaction: those up to the first that cannot.
+    fn together<'b>(&self, task: &'b Task) -> &'b [usize] {
+        let pending = &task.planned.plan.pending;
+        if self.executor.options.mode == Mode::Baseline {
+            return pending;
+        }
+        let runs_alone = |file: &usize| self.executor.migrations.is_no_transaction(*file);
+        &pending[..pending.iter().position(runs_alone).unwrap_or(pending.len())]
     }
 
     async fn attempt_alone(&mut self, task: &Task, file: usize, watch: &Watch) -> Verdict {
@@ -225,7 +232,13 @@ impl<'a> Worker<'a> {
             Some("locked") => self.locked(task).await,
             Some(other) => {
                 let touched = other.strip_prefix("outside:").unwrap_or(other).to_owned();
-                Verdict::Failed(Box::new(Cause::Outside { touched }.into()))
+                let files = &task.planned.plan.pending;
+                let site = self.executor.migrations.mention(files, &touched);
+                let cause = Cause::Outside { touched };
+                Verdict::Failed(Box::new(Failure {
+                    site,
+                    ..cause.into()
+                }))
             }
             None => self.judge_sql(task, refused, seen),
         }

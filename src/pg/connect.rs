@@ -132,7 +132,7 @@ impl Database {
             Ok(Err(error)) => Err(error),
             Err(_) => Err(ConnectError::NoAnswer {
                 place: self.place(),
-                milliseconds: u64::try_from(self.connect_timeout.as_millis()).unwrap_or(u64::MAX),
+                timeout: self.connect_timeout,
             }),
         }
     }
@@ -162,7 +162,7 @@ impl Database {
             Ok(rows) => Ok(rows.rows[0].flag(0).then_some(connection)),
             Err(Incomplete::Lost(error)) => Err(error),
             Err(Incomplete::Sql(source)) => Err(ConnectError::Refused {
-                place: self.place(),
+                place: self.place().into(),
                 source,
             }),
         }
@@ -184,7 +184,7 @@ impl Database {
     }
 
     fn connect_error(&self, error: &sqlx::Error) -> ConnectError {
-        let place = self.place();
+        let place = Box::new(self.place());
         match error {
             sqlx::Error::Database(e) => ConnectError::Refused {
                 place,

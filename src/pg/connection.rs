@@ -5,6 +5,7 @@ use sqlx::postgres::{PgConnection, PgDatabaseError, PgRow};
 use sqlx::{AssertSqlSafe, Column as _, Either, Executor as _, Row as _, ValueRef as _};
 
 use super::error::{self, ConnectError, Place, SqlError};
+use super::quote::literal;
 
 /// A connection to Postgres. It holds no state that matters between two messages.
 #[derive(Debug)]
@@ -40,6 +41,10 @@ pub struct Rows {
 }
 
 impl Row {
+    pub(crate) fn read(row: &PgRow) -> Self {
+        Self((0..row.len()).map(|index| value(row, index)).collect())
+    }
+
     /// Returns the value in column `index` (from 0); `None` when it is NULL.
     pub fn get(&self, index: usize) -> Option<&str> {
         self.0.get(index).and_then(Option::as_deref)
@@ -144,6 +149,40 @@ impl Connection {
         }
     }
 
+    /// Asks `question` in the words of a stranger: the server takes it for one statement or
+    /// refuses it (Postgres documentation, "Extended Query"), and it runs in a read-only
+    /// transaction of its own with this search path.
+    pub(crate) async fn ask_one(
+        &mut self,
+        question: String,
+        path: &str,
+    ) -> Result<Rows, Incomplete> {
+        let path = literal(path);
+        let begin = format!(
+            "begin isolation level read committed, read only; \
+             select set_config('search_path', {path}, true), \
+             set_config('statement_timeout', '0', true), set_config('lock_timeout', '10s', true), \
+             set_config('standard_conforming_strings', 'on', true)"
+        );
+        self.send_for(begin, 0).await?;
+        let question = sqlx::query(AssertSqlSafe(question)).persistent(false);
+        match question.fetch_all(&mut self.inner).await {
+            Ok(answer) => {
+                let mut rows = Rows::default();
+                answer.iter().for_each(|row| rows.push(row));
+                self.send_for("commit".into(), 0).await?;
+                Ok(rows)
+            }
+            Err(error) => match self.incomplete(&error) {
+                Incomplete::Sql(error) => {
+                    self.roll_back().await?;
+                    Err(Incomplete::Sql(error))
+                }
+                lost => Err(lost),
+            },
+        }
+    }
+
     /// Ends a transaction that a failed message left open.
     pub async fn roll_back(&mut self) -> Result<(), Incomplete> {
         self.send_for("rollback".into(), 0).await.map(drop)
@@ -158,7 +197,7 @@ impl Connection {
     fn incomplete(&self, error: &sqlx::Error) -> Incomplete {
         let lost = |reason| {
             Incomplete::Lost(ConnectError::Lost {
-                place: self.place.clone(),
+                place: self.place.clone().into(),
                 reason,
             })
         };
@@ -168,7 +207,7 @@ impl Connection {
                 // The server's last words before it ends the session: terminated by an
                 // administrator, shutting down, crashed, idle for too long.
                 if error.fatal || error.code.starts_with("57P") {
-                    return lost(error.message);
+                    return lost(error.message.clone());
                 }
                 Incomplete::Sql(error)
             }
@@ -182,8 +221,7 @@ impl Rows {
         if self.columns.is_empty() {
             self.columns = row.columns().iter().map(|c| c.name().to_owned()).collect();
         }
-        self.rows
-            .push(Row((0..row.len()).map(|i| value(row, i)).collect()));
+        self.rows.push(Row::read(row));
     }
 }
 

@@ -1,13 +1,22 @@
 //! What Postgres answered, in words a user can read.
 
 use std::fmt;
+use std::ops::Deref;
+use std::time::Duration;
 
 use sqlx::postgres::{PgDatabaseError, PgErrorPosition, PgSeverity};
 
 /// An error that Postgres reported for a statement: message, detail, hint, SQLSTATE and position
 /// (Postgres documentation, "Error and Notice Message Fields").
+///
+/// Its fields are those of [`SqlErrorFields`]; it is a pointer to them, as nearly every error may
+/// hold one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SqlError {
+pub struct SqlError(Box<SqlErrorFields>);
+
+/// What Postgres said of an error.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SqlErrorFields {
     /// One line, in the server's words and language.
     pub message: String,
     /// More about the problem, in the server's words.
@@ -30,13 +39,21 @@ pub struct SqlError {
     pub fatal: bool,
 }
 
+impl Deref for SqlError {
+    type Target = SqlErrorFields;
+
+    fn deref(&self) -> &SqlErrorFields {
+        &self.0
+    }
+}
+
 impl SqlError {
     pub(super) fn new(error: &PgDatabaseError) -> Self {
         let position = match error.position() {
             Some(PgErrorPosition::Original(position)) => Some(position),
             _ => None,
         };
-        Self {
+        Self(Box::new(SqlErrorFields {
             message: error.message().to_owned(),
             detail: error.detail().map(str::to_owned),
             hint: error.hint().map(str::to_owned),
@@ -47,23 +64,17 @@ impl SqlError {
             table: error.table().map(str::to_owned),
             constraint: error.constraint().map(str::to_owned),
             fatal: matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic),
-        }
+        }))
     }
 
     /// Returns an error of ours in the form of the server's, with the SQLSTATE for bad input.
     pub(crate) fn of_text(message: &str) -> Self {
-        Self {
-            message: message.to_owned(),
-            detail: None,
-            hint: None,
-            code: "22023".into(),
-            position: None,
-            context: None,
-            schema: None,
-            table: None,
-            constraint: None,
-            fatal: false,
-        }
+        let (message, code) = (message.to_owned(), "22023".to_owned());
+        Self(Box::new(SqlErrorFields {
+            message,
+            code,
+            ..SqlErrorFields::default()
+        }))
     }
 
     /// Whether this is the SQLSTATE `code`.
@@ -136,7 +147,7 @@ pub enum ConnectError {
     #[error("could not connect to {place}")]
     Refused {
         /// Where it was tried.
-        place: Place,
+        place: Box<Place>,
         /// The server's answer.
         source: SqlError,
     },
@@ -144,23 +155,23 @@ pub enum ConnectError {
     #[error("could not connect to {place}: {reason}")]
     Unreachable {
         /// Where it was tried.
-        place: Place,
+        place: Box<Place>,
         /// In plain words.
         reason: String,
     },
     /// Nothing answered within the connect timeout.
-    #[error("could not connect to {place}: no answer within {}", humantime::format_duration(std::time::Duration::from_millis(*milliseconds)))]
+    #[error("could not connect to {place}: no answer within {}", humantime::format_duration(*timeout))]
     NoAnswer {
         /// Where it was tried.
         place: Place,
         /// The connect timeout.
-        milliseconds: u64,
+        timeout: Duration,
     },
     /// The connection went away while it was in use.
     #[error("the connection to {place} was lost: {reason}")]
     Lost {
         /// Where it led.
-        place: Place,
+        place: Box<Place>,
         /// In plain words.
         reason: String,
     },
@@ -168,7 +179,7 @@ pub enum ConnectError {
     #[error("{place} is read-only: it is a standby")]
     ReadOnly {
         /// Where it was tried.
-        place: Place,
+        place: Box<Place>,
     },
 }
 
@@ -196,7 +207,13 @@ pub(super) fn reason(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Io(error) => io_reason(error),
         sqlx::Error::Tls(error) => format!("TLS: {error}"),
-        sqlx::Error::Configuration(error) => error.to_string(),
+        sqlx::Error::Configuration(error) => {
+            let text = error.to_string();
+            let text = text
+                .strip_prefix("error with configuration: ")
+                .unwrap_or(&text);
+            text.to_owned()
+        }
         sqlx::Error::Protocol(text) => format!("unexpected answer: {text}"),
         other => other.to_string(),
     }

@@ -15,7 +15,7 @@ pub mod server;
 pub use connect::{Database, Source, UrlError};
 pub use connection::{Connection, Incomplete, Row, Rows};
 pub use environment::Variable;
-pub use error::{ConnectError, Place, SqlError};
+pub use error::{ConnectError, Place, SqlError, SqlErrorFields};
 pub use lane::Lane;
 pub use quote::{identifier, literal, qualified, search_path};
 pub use scope::{Scope, ScopeError, Scoped};

@@ -38,7 +38,7 @@ pub enum ScopeError {
         schema: SchemaName,
     },
     /// The schema was renamed or dropped while the transaction ran.
-    #[error("schema `{}` was renamed or dropped meanwhile", schema.as_str().escape_debug())]
+    #[error("schema `{}` was renamed or dropped before the end", schema.as_str().escape_debug())]
     SchemaGone {
         /// Its name.
         schema: SchemaName,
@@ -46,9 +46,9 @@ pub enum ScopeError {
     /// The connection was lost during the commit, and with it the answer.
     #[error("the connection was lost during the commit, and whether it was made is not known")]
     Unknown(#[source] ConnectError),
-    /// The connection was lost, and the server rolls back.
+    /// The connection was lost, and the server rolls back; or it allows no changes.
     #[error(transparent)]
-    Lost(ConnectError),
+    Connect(ConnectError),
     /// The server refused a statement.
     #[error("the server refused a statement")]
     Sql(#[source] SqlError),
@@ -58,7 +58,7 @@ impl From<Incomplete> for ScopeError {
     fn from(incomplete: Incomplete) -> Self {
         match incomplete {
             Incomplete::Sql(error) => Self::Sql(error),
-            Incomplete::Lost(error) => Self::Lost(error),
+            Incomplete::Lost(error) => Self::Connect(error),
         }
     }
 }
@@ -68,6 +68,17 @@ impl Scope {
     pub fn search_path(&self) -> String {
         let path = self.path.iter().map(String::as_str);
         search_path(std::iter::once(self.schema.as_str()).chain(path))
+    }
+
+    /// Whether the schema is one that tenants read, too.
+    pub fn is_shared(&self) -> bool {
+        self.path.iter().any(|it| it == self.schema.as_str())
+    }
+
+    /// Returns whether there is such a schema.
+    pub async fn is_there(&self, connection: &mut Connection) -> Result<bool, Incomplete> {
+        let question = format!("select {} is not null", oid(&self.schema));
+        Ok(connection.ask(&question).await?.rows[0].flag(0))
     }
 
     /// Begins a transaction on `connection`.
@@ -82,7 +93,15 @@ impl Scope {
         let message = self.beginning(connection.server_version());
         let schema = &self.schema;
         let mut scoped = Scoped { connection, schema };
-        let answers = scoped.send(message).await?;
+        let answers = match scoped.send(message).await {
+            Err(Incomplete::Sql(error)) if is_read_only(&error) => {
+                let place = scoped.connection.place().clone();
+                return Err(ScopeError::Connect(ConnectError::ReadOnly {
+                    place: place.into(),
+                }));
+            }
+            other => other?,
+        };
         let is_there = answers.last().is_some_and(|it| it.rows[0].flag(0));
         if !is_there {
             scoped.roll_back().await;
@@ -123,6 +142,11 @@ impl Scope {
         }
         settings
     }
+}
+
+/// A standby refuses `begin … read write`, before it is asked for any change.
+fn is_read_only(error: &SqlError) -> bool {
+    error.is("25006") || error.is("0A000")
 }
 
 fn milliseconds(timeout: Option<Duration>) -> String {

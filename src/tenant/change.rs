@@ -3,16 +3,20 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::registry::Registry;
 use crate::event::Holder;
 use crate::migration::holders_of_tables;
 use crate::pg::{ConnectError, Connection, Database, Incomplete, Lane, SqlError};
 use crate::pg::{literal, search_path};
 
-/// So often a change is tried that somebody else is in the way of.
-const ATTEMPTS: u32 = 6;
+/// For so long a change is tried that somebody else is in the way of.
+const BUDGET: Duration = Duration::from_secs(8);
 /// Pauses between attempts grow from about this long, doubling with every attempt.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+/// No pause is longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a message carries that fails because something has come between.
 const OVERTAKEN: &str = "tenantctl:overtaken";
@@ -75,12 +79,11 @@ pub(super) async fn change<T: Clone, E: From<ChangeError>>(
 ) -> Result<T, E> {
     let mut lane = Lane::new(database, "tenantctl", usize::MAX);
     let mut unheard: Option<T> = None;
-    let mut attempt = 0;
+    let mut patience = Patience::new();
     loop {
-        attempt += 1;
         let connection = match lane.serve(0).await {
-            Err(error) if unheard.is_some() && attempt < ATTEMPTS && error.may_pass() => {
-                pause(attempt).await;
+            Err(error) if unheard.is_some() && patience.is_left() && error.may_pass() => {
+                patience.pause().await;
                 continue;
             }
             other => other.map_err(ChangeError::from)?,
@@ -93,14 +96,14 @@ pub(super) async fn change<T: Clone, E: From<ChangeError>>(
         if let Sent::Committed = sent {
             return Ok(answer);
         }
-        if attempt == ATTEMPTS || !may_pass(&sent) {
+        if !patience.is_left() || !may_pass(&sent) {
             return Err(why_not(connection, registry, sent).await.into());
         }
         if let Sent::Lost(_) = sent {
             unheard = Some(answer);
             lane.abandon();
         }
-        pause(attempt).await;
+        patience.pause().await;
     }
 }
 
@@ -125,7 +128,7 @@ async fn send(
             Err(Incomplete::Lost(error)) => Sent::Lost(error),
             _ if error.message.contains(OVERTAKEN) => Sent::Overtaken,
             _ if is_read_only(&error, complete) => Sent::Lost(ConnectError::ReadOnly {
-                place: connection.place().clone(),
+                place: connection.place().clone().into(),
             }),
             _ => Sent::Refused(error),
         },
@@ -198,10 +201,29 @@ async fn why_not(connection: &mut Connection, registry: &Registry, sent: Sent) -
     }
 }
 
-/// Of random length ("full jitter"), so that two who are in each other's way do not stay so.
-async fn pause(attempt: u32) {
-    let longest = SHORTEST_PAUSE * 2u32.pow(attempt);
-    tokio::time::sleep(longest.mul_f64(fastrand::f64())).await;
+/// How long it is worth trying.
+struct Patience {
+    ends: Instant,
+    longest_pause: Duration,
+}
+
+impl Patience {
+    fn new() -> Self {
+        Self {
+            ends: Instant::now() + BUDGET,
+            longest_pause: SHORTEST_PAUSE,
+        }
+    }
+
+    fn is_left(&self) -> bool {
+        Instant::now() < self.ends
+    }
+
+    /// Of random length ("full jitter"), so that two who are in each other's way do not stay so.
+    async fn pause(&mut self) {
+        tokio::time::sleep(self.longest_pause.mul_f64(fastrand::f64())).await;
+        self.longest_pause = (self.longest_pause * 2).min(LONGEST_PAUSE);
+    }
 }
 
 #[cfg(test)]

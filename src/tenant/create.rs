@@ -227,7 +227,11 @@ impl CreateTenants<'_> {
         interrupt: &Interrupt,
     ) -> Result<Outcome, MigrateError> {
         let options = ExecuteOptions {
-            mode: Mode::Create,
+            mode: if self.adopt {
+                Mode::Adopt
+            } else {
+                Mode::Create
+            },
             ..options.clone()
         };
         let files = (0..self.migrations.folder().files().len()).collect();
@@ -509,7 +513,7 @@ async fn value_obstacle(
                 column: name.clone(),
                 type_name: column.type_name.clone(),
                 value: value.to_owned(),
-                reason: error.message,
+                reason: error.message.clone(),
             }));
         }
     }

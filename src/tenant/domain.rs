@@ -269,7 +269,7 @@ async fn find_tenant(
     if schema == registry.names().shared_schema {
         return Err(DomainError::NoSharedRow { schema });
     }
-    let known = registry.schemas(connection, None).await?;
+    let known = registry.schemas(connection).await?;
     let known = known.iter().map(SchemaName::as_str);
     Err(SelectionError::unknown(vec![schema.to_string()], known).into())
 }

@@ -2,8 +2,8 @@
 
 use serde_json::Map;
 
-use super::column::{Column, columns};
-use super::registry::{Registry, RegistryError, where_sql};
+use super::column::columns;
+use super::registry::{Registry, RegistryError};
 use super::selection::{Selection, SelectionError};
 use crate::name::{Hostname, SchemaName};
 use crate::pg::{Connection, Row, identifier, literal};
@@ -53,20 +53,19 @@ pub async fn list_tenants(
     selection: &Selection,
 ) -> Result<Tenants, SelectionError> {
     selection.refuse_shared(registry)?;
-    let form = RowForm::new(registry, columns(connection, registry).await?);
-    let condition = selection.condition.as_deref();
-    let question = form.question(registry, &where_sql(condition));
-    let rows = registry.ask_where(connection, &question, condition).await?;
-    let mut tenants = form.tenants(&rows);
-    let schemas: Vec<_> = tenants.iter().map(|it| it.schema.clone()).collect();
-    selection
-        .refuse_unknown(connection, registry, &schemas)
+    let columns = other_columns(connection, registry).await?;
+    let rows = registry
+        .ask(connection, &question(registry, "true"))
         .await?;
+    let mut tenants = read(registry, &rows);
+    let schemas: Vec<_> = tenants.iter().map(|it| it.schema.clone()).collect();
+    selection.refuse_unknown(&schemas)?;
+    if let Some(condition) = &selection.condition {
+        let holds = registry.schemas_where(connection, condition).await?;
+        tenants.retain(|tenant| holds.contains(tenant.schema.as_str()));
+    }
     tenants.retain(|tenant| selection.means_row(registry, &tenant.schema));
-    Ok(Tenants {
-        columns: form.others,
-        tenants,
-    })
+    Ok(Tenants { columns, tenants })
 }
 
 /// Returns the tenant that `host` leads to.
@@ -75,88 +74,106 @@ pub async fn tenant_of_host(
     registry: &Registry,
     host: &Hostname,
 ) -> Result<Option<Tenant>, RegistryError> {
-    let form = RowForm::new(registry, columns(connection, registry).await?);
-    let question = form.question(registry, &RowForm::has_domain(registry, host));
+    let question = question_about_host(registry, host);
     let rows = registry.ask(connection, &question).await?;
-    Ok(form.tenants(&rows).pop())
+    Ok(read(registry, &rows).pop())
 }
 
-/// How a tenant's row is asked for and read.
-#[derive(Debug, Clone)]
-pub(crate) struct RowForm {
-    has_name: bool,
-    /// Every column that is neither schema nor name.
-    others: Vec<String>,
+/// Returns the names of the columns that are neither schema nor name.
+async fn other_columns(
+    connection: &mut Connection,
+    registry: &Registry,
+) -> Result<Vec<String>, RegistryError> {
+    let names = registry.names();
+    let columns = columns(connection, registry).await?.into_iter();
+    let others = columns.map(|column| column.name);
+    Ok(others
+        .filter(|it| *it != names.schema_name && *it != names.name)
+        .collect())
 }
 
-impl RowForm {
-    pub(crate) fn new(registry: &Registry, columns: Vec<Column>) -> Self {
+/// Returns the one statement that reads the tenant that `host` leads to.
+pub(crate) fn question_about_host(registry: &Registry, host: &Hostname) -> String {
+    let names = registry.names();
+    let condition = format!(
+        "t.{} in (select d.{} from {} as d where d.{}::text = {})",
+        identifier(&names.id),
+        identifier(&names.tenant_id),
+        registry.domains_table(),
+        identifier(&names.domain),
+        literal(host.as_str()),
+    );
+    question(registry, &condition)
+}
+
+/// Returns the one statement that reads every tenant for which `condition` holds, an expression on
+/// the columns of the tenants, which are `t`.
+fn question(registry: &Registry, condition: &str) -> String {
+    let names = registry.names();
+    let schema = format!("t.{}::text", identifier(&names.schema_name));
+    // Once with their types, and once as the texts that they are.
+    format!(
+        "select {schema}, d.{domain}::text, row_to_json(t.*)::text, \
+           (select json_object_agg(key, value) from json_each_text(row_to_json(t.*)))::text \
+         from (select t.* from {tenants} as t where {condition}) as t \
+         left join {domains} as d on d.{tenant_id} = t.{id} and d.{is_primary} \
+         order by {schema} <> {shared}, {schema} collate \"C\", d.{domain}::text collate \"C\"",
+        tenants = registry.tenants_table(),
+        domains = registry.domains_table(),
+        tenant_id = identifier(&names.tenant_id),
+        domain = identifier(&names.domain),
+        is_primary = identifier(&names.is_primary),
+        id = identifier(&names.id),
+        shared = literal(names.shared_schema.as_str()),
+    )
+}
+
+/// Returns the tenants in the answer to [`question`].
+pub(crate) fn read(registry: &Registry, rows: &[Row]) -> Vec<Tenant> {
+    let read = |row| Tenant::read(registry, row);
+    let mut tenants: Vec<Tenant> = rows.iter().map(read).collect();
+    // Where no index forbids it, a tenant may have several primary domains.
+    tenants.dedup_by(|one, other| one.schema == other.schema);
+    tenants
+}
+
+impl Tenant {
+    fn read(registry: &Registry, row: &Row) -> Self {
         let names = registry.names();
-        let mut others: Vec<String> = columns.into_iter().map(|it| it.name).collect();
-        let has_name = others.contains(&names.name);
-        others.retain(|it| *it != names.schema_name && *it != names.name);
-        Self { has_name, others }
-    }
-
-    /// Returns the one statement that reads every tenant for which `condition` holds, an
-    /// expression on the columns of the tenants, which are `t`.
-    pub(crate) fn question(&self, registry: &Registry, condition: &str) -> String {
-        let names = registry.names();
-        let text = |column: &String| format!(", t.{}::text", identifier(column));
-        let others: String = self.others.iter().map(text).collect();
-        let name = match self.has_name {
-            true => format!("t.{}::text", identifier(&names.name)),
-            false => "null".into(),
-        };
-        let schema = format!("t.{}::text", identifier(&names.schema_name));
-        format!(
-            "select {schema}, {name}, d.{domain}::text, row_to_json(t.*)::text{others} \
-             from (select t.* from {tenants} as t where {condition}) as t \
-             left join {domains} as d on d.{tenant_id} = t.{id} and d.{is_primary} \
-             order by {schema} <> {shared}, {schema} collate \"C\", d.{domain}::text collate \"C\"",
-            tenants = registry.tenants_table(),
-            domains = registry.domains_table(),
-            tenant_id = identifier(&names.tenant_id),
-            domain = identifier(&names.domain),
-            is_primary = identifier(&names.is_primary),
-            id = identifier(&names.id),
-            shared = literal(names.shared_schema.as_str()),
-        )
-    }
-
-    /// Returns the condition that `host` leads to the tenant.
-    pub(crate) fn has_domain(registry: &Registry, host: &Hostname) -> String {
-        let names = registry.names();
-        format!(
-            "t.{} in (select d.{} from {} as d where d.{}::text = {})",
-            identifier(&names.id),
-            identifier(&names.tenant_id),
-            registry.domains_table(),
-            identifier(&names.domain),
-            literal(host.as_str()),
-        )
-    }
-
-    pub(crate) fn tenants(&self, rows: &[Row]) -> Vec<Tenant> {
-        let mut tenants: Vec<Tenant> = rows.iter().map(|row| self.tenant(row)).collect();
-        // Where no index forbids it, a tenant may have several primary domains.
-        tenants.dedup_by(|one, other| one.schema == other.schema);
-        tenants
-    }
-
-    fn tenant(&self, row: &Row) -> Tenant {
-        let mut json: Map<String, serde_json::Value> =
-            serde_json::from_str(row.text(3)).unwrap_or_default();
-        let values = self.others.iter().enumerate().map(|(index, column)| Value {
-            column: column.clone(),
-            text: row.get(4 + index).map(str::to_owned),
-            json: json.remove(column).unwrap_or_default(),
-        });
-        Tenant {
+        let mut texts = object(row.text(3)).unwrap_or_default();
+        // A `json` column may hold what nobody but Postgres takes for JSON.
+        let mut json = object(row.text(2)).unwrap_or_else(|| texts.clone());
+        json.shift_remove(&names.schema_name);
+        json.shift_remove(&names.name);
+        Self {
             schema: SchemaName::registered(row.text(0)),
-            name: row.get(1).map(str::to_owned),
-            primary_domain: row.get(2).map(str::to_owned),
-            values: values.collect(),
+            name: text(texts.remove(&names.name)),
+            primary_domain: row.get(1).map(str::to_owned),
+            values: json
+                .into_iter()
+                .map(|(column, json)| Value {
+                    text: text(texts.remove(&column)),
+                    column,
+                    json,
+                })
+                .collect(),
         }
+    }
+
+    /// Returns what the column with this name holds; `None` also for NULL.
+    pub fn get(&self, column: &str) -> Option<&str> {
+        let value = self.values.iter().find(|value| value.column == column)?;
+        value.text.as_deref()
+    }
+}
+
+fn object(json: &str) -> Option<Map<String, serde_json::Value>> {
+    serde_json::from_str(json).ok()
+}
+
+fn text(value: Option<serde_json::Value>) -> Option<String> {
+    match value? {
+        serde_json::Value::String(text) => Some(text),
+        _ => None,
     }
 }

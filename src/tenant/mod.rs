@@ -8,7 +8,9 @@ mod domain_sql;
 mod listing;
 mod migrate;
 mod registry;
+mod run_sql;
 mod selection;
+pub mod user;
 
 pub use change::ChangeError;
 pub use column::{Column, columns};
@@ -18,6 +20,8 @@ pub use domain::{
     set_primary_domain,
 };
 pub use listing::{Tenant, Tenants, Value, list_tenants, tenant_of_host};
+pub(crate) use listing::{question_about_host, read as read_tenants};
 pub use migrate::{FileFinding, Migrate, MigrateError, Migrated, Prepared};
 pub use registry::{Names, Registry, RegistryError};
+pub use run_sql::{Answer, Refusal, RunSqlError, SqlText};
 pub use selection::{Selection, SelectionError};

@@ -1,5 +1,7 @@
 //! The registry: the user's own tables of tenants and domains, in the shared schema.
 
+use std::collections::HashSet;
+
 use crate::name::SchemaName;
 use crate::pg::{
     ConnectError, Connection, Incomplete, Row, SqlError, identifier, literal, qualified,
@@ -58,7 +60,7 @@ pub enum RegistryError {
         /// The shared schema.
         schema: SchemaName,
         /// Which database.
-        place: crate::pg::Place,
+        place: Box<crate::pg::Place>,
     },
     /// The server refused to answer.
     #[error("the registry could not be read")]
@@ -100,8 +102,8 @@ impl Registry {
         qualified(&self.names.shared_schema, &self.names.domains)
     }
 
-    /// Returns the schema of every tenant, ordered by name; of those alone for which `condition`
-    /// holds, an SQL expression on the tenants' columns. The shared schema's own row is left out.
+    /// Returns the schema of every tenant, ordered by name. The shared schema's own row is left
+    /// out.
     ///
     /// # Errors
     ///
@@ -109,21 +111,45 @@ impl Registry {
     pub async fn schemas(
         &self,
         connection: &mut Connection,
-        condition: Option<&str>,
     ) -> Result<Vec<SchemaName>, RegistryError> {
         let column = identifier(&self.names.schema_name);
         let question = format!(
-            "select t.{column}::text from {} as t where t.{column}::text <> {} and {} \
+            "select t.{column}::text from {} as t where t.{column}::text <> {} \
              order by t.{column}::text collate \"C\"",
             self.tenants_table(),
             literal(self.names.shared_schema.as_str()),
-            where_sql(condition),
         );
-        let rows = self.ask_where(connection, &question, condition).await?;
-        Ok(rows
-            .iter()
-            .map(|row| SchemaName::registered(row.text(0)))
-            .collect())
+        let rows = self.ask(connection, &question).await?;
+        let schemas = rows.iter().map(|row| SchemaName::registered(row.text(0)));
+        Ok(schemas.collect())
+    }
+
+    /// Returns the schemas of the rows for which `condition` holds, an SQL expression on the
+    /// tenants' columns, the shared schema's among them. What it says is not to be trusted with
+    /// more than choosing among the rows that are known.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Condition`] when it is none. Whatever it says, nothing is changed.
+    pub async fn schemas_where(
+        &self,
+        connection: &mut Connection,
+        condition: &str,
+    ) -> Result<HashSet<String>, RegistryError> {
+        let question = format!(
+            "select t.{}::text from {} as t where ({condition}\n)",
+            identifier(&self.names.schema_name),
+            self.tenants_table(),
+        );
+        let path = identifier(self.names.shared_schema.as_str());
+        match connection.ask_one(question, &path).await {
+            Ok(rows) => Ok(rows.rows.iter().map(|row| row.text(0).to_owned()).collect()),
+            Err(Incomplete::Lost(error)) => Err(error.into()),
+            Err(Incomplete::Sql(source)) => {
+                let condition = condition.to_owned();
+                Err(RegistryError::Condition { condition, source })
+            }
+        }
     }
 
     /// Asks a question about the registry; where its tables are missing, says so.
@@ -135,23 +161,6 @@ impl Registry {
         match connection.ask(question).await {
             Ok(rows) => Ok(rows.rows),
             Err(incomplete) => Err(self.error(connection, incomplete).await),
-        }
-    }
-
-    /// Asks a question that holds a person's condition; what is wrong with that is said of it.
-    pub(crate) async fn ask_where(
-        &self,
-        connection: &mut Connection,
-        question: &str,
-        condition: Option<&str>,
-    ) -> Result<Vec<Row>, RegistryError> {
-        let answer = self.ask(connection, question).await;
-        match (answer, condition) {
-            (Err(RegistryError::Sql(source)), Some(condition)) if is_about_text(&source) => {
-                let condition = condition.to_owned();
-                Err(RegistryError::Condition { condition, source })
-            }
-            (answer, _) => answer,
         }
     }
 
@@ -183,22 +192,10 @@ impl Registry {
                 return Some(RegistryError::NotInitialised {
                     table: table.clone(),
                     schema: self.names.shared_schema.clone(),
-                    place: connection.place().clone(),
+                    place: connection.place().clone().into(),
                 });
             }
         }
         None
     }
-}
-
-/// Returns a person's condition on the tenants as part of a WHERE clause.
-pub(crate) fn where_sql(condition: Option<&str>) -> String {
-    // On a line of its own: it may end in a `--` comment.
-    condition.map_or_else(|| "true".into(), |it| format!("({it}\n)"))
-}
-
-/// Whether the server did not like what the statement says: syntax, names, types, values.
-fn is_about_text(error: &SqlError) -> bool {
-    let is_permission = error.is("42501");
-    (error.code.starts_with("42") && !is_permission) || error.code.starts_with("22")
 }

@@ -1,5 +1,7 @@
 //! Which schemas are meant.
 
+use std::collections::HashSet;
+
 use wildmatch::WildMatch;
 
 use super::registry::{Registry, RegistryError};
@@ -88,9 +90,12 @@ impl Selection {
             return Ok(Vec::new());
         }
         self.refuse_shared(registry)?;
-        let condition = self.condition.as_deref();
-        let mut schemas = registry.schemas(connection, condition).await?;
-        self.refuse_unknown(connection, registry, &schemas).await?;
+        let mut schemas = registry.schemas(connection).await?;
+        self.refuse_unknown(&schemas)?;
+        if let Some(condition) = &self.condition {
+            let holds = registry.schemas_where(connection, condition).await?;
+            schemas.retain(|schema| holds.contains(schema.as_str()));
+        }
         schemas.retain(|schema| self.means(schema));
         Ok(schemas)
     }
@@ -124,23 +129,10 @@ impl Selection {
         }
     }
 
-    /// Refuses names that no registry row has; `schemas` are those for which the condition holds.
-    pub(super) async fn refuse_unknown(
-        &self,
-        connection: &mut Connection,
-        registry: &Registry,
-        schemas: &[SchemaName],
-    ) -> Result<(), SelectionError> {
-        if self.names.is_empty() {
-            return Ok(());
-        }
-        // A name that `--where` leaves out is known all the same.
-        let known = match self.condition {
-            None => schemas.to_vec(),
-            Some(_) => registry.schemas(connection, None).await?,
-        };
+    /// Refuses names that none of `schemas`, those of the registry, is.
+    pub(super) fn refuse_unknown(&self, schemas: &[SchemaName]) -> Result<(), SelectionError> {
+        let known: HashSet<&str> = schemas.iter().map(SchemaName::as_str).collect();
         let mut names = self.names.clone();
-        let known: std::collections::HashSet<&str> = known.iter().map(SchemaName::as_str).collect();
         names.retain(|name| !known.contains(name.as_str()));
         if names.is_empty() {
             return Ok(());
@@ -153,4 +145,104 @@ fn matches_any(patterns: &[String], schema: &SchemaName) -> bool {
     patterns
         .iter()
         .any(|it| WildMatch::new(it).matches(schema.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meant(selection: &Selection) -> Vec<&'static str> {
+        let all = ["Acme", "acme", "acme_test", "globex"];
+        all.into_iter()
+            .filter(|name| selection.means(&SchemaName::registered(name)))
+            .collect()
+    }
+
+    #[test]
+    fn names_are_exact_and_patterns_match() {
+        let names = |name: &str| vec![name.to_owned()];
+        for (selection, expected) in [
+            (
+                Selection {
+                    tenants: true,
+                    ..Selection::default()
+                },
+                &["Acme", "acme", "acme_test", "globex"][..],
+            ),
+            (
+                Selection {
+                    names: names("acme"),
+                    ..Selection::default()
+                },
+                &["acme"],
+            ),
+            (
+                Selection {
+                    matching: names("acme*"),
+                    ..Selection::default()
+                },
+                &["acme", "acme_test"],
+            ),
+            (
+                Selection {
+                    matching: names("?cme"),
+                    ..Selection::default()
+                },
+                &["Acme", "acme"],
+            ),
+            (
+                Selection {
+                    names: names("globex"),
+                    matching: names("*_test"),
+                    ..Selection::default()
+                },
+                &["acme_test", "globex"],
+            ),
+            (
+                Selection {
+                    tenants: true,
+                    excluding: names("acme*"),
+                    ..Selection::default()
+                },
+                &["Acme", "globex"],
+            ),
+            (
+                Selection {
+                    condition: Some("true".into()),
+                    excluding: names("*"),
+                    ..Selection::default()
+                },
+                &[],
+            ),
+        ] {
+            assert_eq!(meant(&selection), expected, "{selection:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_no_pattern() {
+        let selection = Selection {
+            names: vec!["*".into()],
+            ..Selection::default()
+        };
+        assert!(meant(&selection).is_empty());
+    }
+
+    #[test]
+    fn unknown_names_are_all_told_with_what_may_be_meant() {
+        let selection = Selection {
+            names: vec!["ACME ".into(), "globex".into(), "ghost".into()],
+            ..Selection::default()
+        };
+        let schemas = ["acme", "globex"].map(SchemaName::registered);
+        let error = selection.refuse_unknown(&schemas).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "there is no tenant with schema `ACME `, `ghost`"
+        );
+        let SelectionError::Unknown { similar, .. } = error else {
+            unreachable!()
+        };
+        assert_eq!(similar.unwrap().as_str(), "acme");
+    }
 }

@@ -1,11 +1,14 @@
 //! Tests of the real program on a real Postgres.
 
 mod cli;
+mod core;
 mod deaths;
+mod docs;
 mod interrupts;
 mod locks;
 mod no_transaction;
 mod pooler;
+mod resolve;
 mod server;
 mod support;
 mod two_at_once;

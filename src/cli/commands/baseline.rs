@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, CommandResult};
-use crate::cli::execution::ExecutionArgs;
+use crate::cli::execution::{self, ExecutionArgs};
 use crate::cli::migration_report::{self, MigrationReport};
 use crate::cli::selection::SelectionArgs;
 use crate::migration::scaffold::FolderKind;
@@ -44,9 +44,7 @@ impl std::str::FromStr for Target {
     fn from_str(given: &str) -> Result<Self, Self::Err> {
         match given {
             "latest" => Ok(Self::Latest),
-            version => version
-                .trim_start_matches('V')
-                .parse()
+            version => execution::version(version)
                 .map(Self::Version)
                 .map_err(|_| "it is neither a version nor `latest`".into()),
         }

@@ -15,8 +15,9 @@ use crate::cli::tenant_rows::{self, TenantRow};
 use crate::cli::text::printable;
 use crate::event::{Cause, Failure};
 use crate::migration::scaffold::FolderKind;
-use crate::migration::{MigrationSet, Mode, Outcome};
+use crate::migration::{Mode, Outcome};
 use crate::name::{HostnameError, SchemaName};
+use crate::pg::{Database, SqlError, identifier};
 use crate::tenant::{CreateTenants, Names, NewTenant};
 
 /// Create a tenant: its schema, its tables, its registry row and its domains
@@ -163,6 +164,11 @@ async fn carry_out(
     if let ([(_, obstacle)], true) = (prepared.obstacles.as_slice(), is_one) {
         return Err(CommandError::Obstacle(obstacle.clone()));
     }
+    let mode = if args.adopt {
+        Mode::Adopt
+    } else {
+        Mode::Create
+    };
     refused.extend(prepared.obstacles.iter().map(|(index, obstacle)| {
         (
             lines[*index],
@@ -170,17 +176,16 @@ async fn carry_out(
             obstacle.to_string(),
         )
     }));
-    let options = args
-        .execution
-        .options(context, Mode::Create, tenants.len())?;
-    let report = MigrationReport::new(context.report, Mode::Create);
+    refused.sort_by_key(|(line, ..)| *line);
+    let options = args.execution.options(context, mode, tenants.len())?;
+    let report = MigrationReport::new(context.report, mode);
     let outcome = create
         .run(prepared, &options, &report, context.signals.heed())
         .await;
     report.finish();
     Ok(match is_one {
-        true => one(context, create.migrations, &tenants[0], &outcome?),
-        false => many(context, &refused, &outcome?),
+        true => one(context, create, &tenants[0], &outcome?),
+        false => many(context, mode, &refused, &outcome?),
     })
 }
 
@@ -209,11 +214,20 @@ fn sort(rows: Vec<TenantRow>) -> (Vec<usize>, Vec<NewTenant>, Vec<RefusedRow>) {
 
 fn one(
     context: &Context,
-    migrations: &MigrationSet,
+    create: &CreateTenants<'_>,
     tenant: &NewTenant,
     outcome: &Outcome,
 ) -> ExitCode {
     let report = &context.report;
+    let mode = if create.adopt {
+        Mode::Adopt
+    } else {
+        Mode::Create
+    };
+    let (verb, name) = match mode {
+        Mode::Adopt => ("adopted", printable(tenant.schema.as_str())),
+        _ => ("created", printable(tenant.schema.as_str())),
+    };
     let code = migration_report::exit_code(outcome, 0);
     if code == ExitCode::Done {
         let domains: Vec<String> = tenant
@@ -221,39 +235,60 @@ fn one(
             .iter()
             .map(|it| format!(" at {it}"))
             .collect();
-        report.answer(format!(
-            "created tenant `{}`{}",
-            tenant.schema,
-            domains.join(",")
-        ));
+        report.answer(format!("{verb} tenant `{name}`{}", domains.join(",")));
         let fields = json!({ "schema": tenant.schema, "domains": tenant.domains });
         report.object("tenant", fields);
         return code;
     }
-    migration_report::explain(report, Mode::Create, outcome);
-    let name = printable(tenant.schema.as_str());
-    let mut files = 0..migrations.folder().files().len();
+    migration_report::explain(report, mode, outcome);
+    let files = 0..create.migrations.folder().files().len();
+    let has_steps = files
+        .into_iter()
+        .any(|it| create.migrations.is_no_transaction(it));
     let is_unknown = |failure: &Failure| matches!(failure.cause, Cause::Unknown);
     if outcome.failed.iter().any(|(_, it)| is_unknown(it)) {
         report.hint("run the same command again: it says whether the tenant exists");
-    } else if files.any(|file| migrations.is_no_transaction(file)) {
-        report.always(format!("`{name}` is not registered"));
-        report.hint("run the same command again: it goes on where this one stopped");
-    } else {
-        report.always(format!("nothing was created for `{name}`"));
+        return code;
+    }
+    report.always(match (mode, has_steps) {
+        (Mode::Adopt, false) => format!("`{name}` is as it was"),
+        (_, false) => format!("nothing was created for `{name}`"),
+        (_, true) => format!(
+            "`{name}` is not registered; the same command again goes on where this one stopped"
+        ),
+    });
+    if let Some(grant) = missing_grant(create.database, outcome) {
+        report.hint(grant);
     }
     code
 }
 
-fn many(context: &Context, refused: &[RefusedRow], outcome: &Outcome) -> ExitCode {
+/// Returns the `GRANT` without which this role can create no schema.
+fn missing_grant(database: &Database, outcome: &Outcome) -> Option<String> {
+    let place = database.place();
+    let is_denied = |error: &SqlError| error.is("42501") && error.message.contains(&place.database);
+    let mut errors = outcome.failed.iter().filter_map(|(_, it)| it.cause.sql());
+    errors.any(is_denied).then(|| {
+        format!(
+            "let the database's owner run `grant create on database {} to {}`",
+            identifier(&place.database),
+            identifier(&place.user)
+        )
+    })
+}
+
+fn many(context: &Context, mode: Mode, refused: &[RefusedRow], outcome: &Outcome) -> ExitCode {
     let report = &context.report;
     for (line, schema, why) in refused {
-        let (name, why) = (printable(schema), printable(why));
-        report.error(format!("line {line}: `{name}`: {why}"));
+        let name = match schema.is_empty() {
+            true => String::new(),
+            false => format!("`{}`: ", printable(schema)),
+        };
+        report.error(format!("line {line}: {name}{}", printable(why)));
         report.object(
             "failed",
             json!({ "line": line, "schema": schema, "message": why }),
         );
     }
-    migration_report::answer_created(report, outcome, refused.len())
+    migration_report::answer_created(report, mode, outcome, refused.len())
 }

@@ -23,7 +23,7 @@ pub(crate) struct MakemigrationsArgs {
     name: Option<String>,
 
     /// For the shared schema
-    #[arg(long, required_unless_present_any = ["tenant", "check", "renumber"], conflicts_with = "tenant")]
+    #[arg(long, conflicts_with = "tenant")]
     shared: bool,
 
     /// For every tenant's schema
@@ -58,10 +58,16 @@ pub(crate) fn run(context: &mut Context, args: &MakemigrationsArgs) -> CommandRe
     if let Some(file) = &args.renumber {
         return renumber(context, args, file);
     }
-    let kind = if args.shared {
-        FolderKind::Shared
-    } else {
-        FolderKind::Tenant
+    let kind = match (args.shared, args.tenant) {
+        (true, _) => FolderKind::Shared,
+        (_, true) => FolderKind::Tenant,
+        _ => {
+            return Err(CommandError::Usage {
+                message: "for which schemas is the migration?".into(),
+                hint: "say `--tenant` (every tenant's schema) or `--shared` (the shared schema)"
+                    .into(),
+            });
+        }
     };
     let folder = folder(context, args, kind)?;
     let migration = NewMigration {

@@ -6,14 +6,15 @@ use serde_json::json;
 
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, CommandResult, file_finding};
-use crate::cli::execution::ExecutionArgs;
+use crate::cli::execution::{self, ExecutionArgs};
 use crate::cli::exit_code::ExitCode;
 use crate::cli::migration_report::{self, MigrationReport};
 use crate::cli::selection::SelectionArgs;
 use crate::cli::text::{count, few};
 use crate::cli::{plan_report, status_report};
 use crate::migration::scaffold::FolderKind;
-use crate::migration::{Mode, PlanOptions, ScriptOptions};
+use crate::migration::{Mode, PlanOptions, ScriptOptions, State};
+use crate::name::SchemaName;
 use crate::tenant::{Migrate, Prepared};
 
 /// Apply pending migrations
@@ -28,7 +29,7 @@ pub(crate) struct MigrateSchemasArgs {
     selection: SelectionArgs,
 
     /// Stop at this version
-    #[arg(long, value_name = "VERSION")]
+    #[arg(long, value_name = "VERSION", value_parser = execution::version)]
     to: Option<i64>,
 
     /// A folder that holds `shared/` and `tenant/`, instead of the project's
@@ -97,10 +98,34 @@ pub(crate) async fn run(context: &mut Context, args: &MigrateSchemasArgs) -> Com
     for finding in &prepared.warnings {
         context.report.warn(file_finding(finding).trim_start());
     }
+    warn_of_newer(context, args, &migrate, &prepared);
     if args.dry_run {
         return dry_run(context, args, &migrate, &prepared);
     }
     apply(context, args, &migrate, prepared).await
+}
+
+/// Says which schemas are beyond the version that was asked for, and stay there.
+fn warn_of_newer(
+    context: &Context,
+    args: &MigrateSchemasArgs,
+    migrate: &Migrate<'_>,
+    prepared: &Prepared,
+) {
+    let Some(to) = args.to else { return };
+    let parts = migrate.parts(prepared).into_iter();
+    let newer: Vec<&SchemaName> = parts
+        .flat_map(|(_, survey)| survey.states())
+        .filter(|(_, state)| matches!(state, State::UpToDate(Some(version)) if *version > to))
+        .map(|(schema, _)| schema)
+        .collect();
+    if !newer.is_empty() {
+        context.report.warn(format!(
+            "{} beyond V{to}, and nothing is undone: {}",
+            count(newer.len(), "schema"),
+            few(newer.iter(), 5)
+        ));
+    }
 }
 
 async fn apply(

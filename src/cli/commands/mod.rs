@@ -16,12 +16,13 @@ mod quickstart;
 mod resolve;
 mod set_primary_domain;
 mod status;
+mod tenant_command;
 
 use super::context::Context;
 use super::error::CommandResult;
 
 #[derive(Debug, clap::Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum Subcommand {
     Quickstart(quickstart::QuickstartArgs),
     Init(init::InitArgs),
     #[command(subcommand)]
@@ -38,11 +39,12 @@ pub(crate) enum Command {
     SetPrimaryDomain(set_primary_domain::SetPrimaryDomainArgs),
     DeleteDomain(delete_domain::DeleteDomainArgs),
     Resolve(resolve::ResolveArgs),
+    TenantCommand(tenant_command::TenantCommandArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
 }
 
-impl Command {
+impl Subcommand {
     pub(crate) async fn run(&self, context: &mut Context) -> CommandResult {
         match self {
             Self::Quickstart(args) => quickstart::run(context, args).await,
@@ -59,6 +61,7 @@ impl Command {
             Self::SetPrimaryDomain(args) => set_primary_domain::run(context, args).await,
             Self::DeleteDomain(args) => delete_domain::run(context, args).await,
             Self::Resolve(args) => resolve::run(context, args).await,
+            Self::TenantCommand(args) => tenant_command::run(context, args).await,
             Self::Completions(args) => completions::run(args),
             Self::Man(args) => man::run(context, args),
         }

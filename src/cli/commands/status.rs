@@ -12,7 +12,7 @@ use crate::cli::selection::SelectionArgs;
 use crate::cli::status_report;
 use crate::cli::text::few;
 use crate::migration::scaffold::FolderKind;
-use crate::migration::{MigrationSet, PlanOptions, Survey};
+use crate::migration::{MigrationSet, PlanOptions, State, Survey};
 use crate::tenant::{Migrate, Prepared};
 
 /// Show what each schema has and lacks
@@ -54,24 +54,28 @@ pub(crate) async fn run(context: &mut Context, args: &StatusArgs) -> CommandResu
         plan: PlanOptions::default(),
     };
     let prepared = migrate.look().await?;
-    let is_single = args.selection.single().is_some();
-    for (set, survey) in migrate.parts(&prepared) {
-        show(&context.report, set, survey, is_single);
-    }
+    show(&context.report, &migrate.parts(&prepared), &args.selection);
     refuse_without_registry(&migrate, &prepared).await?;
     Ok(conclude(&context.report, &migrate, &prepared, args.check))
 }
 
-fn show(report: &Report, set: &MigrationSet, survey: &Survey, is_single: bool) {
-    status_report::objects(report, survey);
-    if is_single {
-        let rows = status_report::migrations(set, survey);
-        report.list("migration", &status_report::MIGRATION_HEADER, &rows);
-    } else if report.verbose && !report.is_json() {
+fn show(report: &Report, parts: &[(&MigrationSet, &Survey)], selection: &SelectionArgs) {
+    for (_, survey) in parts {
+        status_report::objects(report, survey);
+    }
+    if report.verbose && !report.is_json() && selection.single().is_none() {
         let header = ["schema", "state", "version", "pending"];
-        report.list("schema", &header, &status_report::rows(survey));
-    } else {
-        status_report::answer(report, set, survey);
+        let rows = parts.iter().flat_map(|(_, it)| status_report::rows(it));
+        report.list("schema", &header, &rows.collect::<Vec<_>>());
+        return;
+    }
+    for (set, survey) in parts {
+        match status_report::migrations(set, survey) {
+            Some(rows) if selection.single().is_some() => {
+                report.list("migration", &status_report::MIGRATION_HEADER, &rows);
+            }
+            _ => status_report::answer(report, set, survey),
+        }
     }
 }
 
@@ -84,7 +88,7 @@ async fn refuse_without_registry(
         return Ok(());
     }
     let mut connection = migrate.database.connect("tenantctl").await?;
-    migrate.registry.schemas(&mut connection, None).await?;
+    migrate.registry.schemas(&mut connection).await?;
     Ok(())
 }
 
@@ -93,7 +97,15 @@ fn conclude(report: &Report, migrate: &Migrate<'_>, prepared: &Prepared, check: 
     let mut needs_migrating = false;
     for (set, survey) in migrate.parts(prepared) {
         is_clean &= survey.is_clean();
-        needs_migrating |= survey.plans.iter().any(|plan| !plan.refused) && !survey.is_clean();
+        needs_migrating |= survey
+            .states()
+            .any(|(_, state)| matches!(state, State::Behind { .. }));
+        for (why, schemas) in status_report::unreadable(survey) {
+            report.answer(format!(
+                "  unreadable: {why}\n    in {}",
+                few(schemas.iter(), 5)
+            ));
+        }
         for disagreement in survey.disagreements() {
             let (what, schemas) = (set.describe(&disagreement.finding), disagreement.schemas);
             report.answer(format!("  {what}\n    in {}", few(schemas.iter(), 5)));

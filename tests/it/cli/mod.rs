@@ -1,3 +1,13 @@
 //! One file a command, named as the command's own.
 
+mod baseline;
+mod connecting;
+mod create_tenant;
+mod dev;
+mod domains;
+mod init;
+mod list_tenants;
+mod makemigrations;
 mod migrate_schemas;
+mod status;
+mod tenant_command;

@@ -130,6 +130,25 @@ impl Project {
         rows.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 
+    /// Returns the names of a schema's tables, in their order: `notes, orders`.
+    pub(crate) async fn tables(&self, schema: &str) -> String {
+        let schema = schema.replace('\'', "''");
+        let tables = format!(
+            "select coalesce(string_agg(tablename, ', ' order by tablename), '') from pg_tables \
+             where schemaname = '{schema}' and (schemaname, tablename) <> ('public', 'refinery_schema_history')"
+        );
+        self.query(&tables).await
+    }
+
+    /// Returns the names of a table's columns: `id, body`.
+    pub(crate) async fn columns(&self, table: &str) -> String {
+        let columns = format!(
+            "select string_agg(attname, ', ' order by attnum) from pg_attribute \
+             where attrelid = '{table}'::regclass and attnum > 0 and not attisdropped"
+        );
+        self.query(&columns).await
+    }
+
     /// Opens a second connection and runs SQL on it, in a transaction that stays open.
     pub(crate) async fn blocker(&self, sql: &str) -> Blocker {
         Blocker::begin(&self.database, sql).await

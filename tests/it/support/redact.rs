@@ -18,6 +18,7 @@ static PATTERNS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
             r#""transaction_seconds":[\d.]+"#,
             r#""transaction_seconds":[time]"#,
         ),
+        (r#""seconds":[\d.e-]+"#, r#""seconds":[time]"#),
         (r#""pid":\s*\d+"#, r#""pid":[pid]"#),
     ];
     let compile = |(pattern, shown)| (Regex::new(pattern).unwrap(), shown);

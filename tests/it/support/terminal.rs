@@ -1,6 +1,6 @@
 //! The program in a real terminal, for prompts and Ctrl-C.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use expectrl::process::unix::WaitStatus;
@@ -15,7 +15,7 @@ pub(crate) struct Terminal {
 
 impl Terminal {
     pub(super) fn open(mut command: Command) -> Terminal {
-        command.env("TERM", "xterm");
+        command.env("TERM", "xterm").stdin(Stdio::inherit());
         let mut session = Session::spawn(command).unwrap();
         session.set_expect_timeout(Some(Duration::from_secs(30)));
         Terminal {

@@ -1,0 +1,89 @@
+//! `tenant-command changepassword`: a new password for a user of one schema.
+
+use serde_json::json;
+
+use super::Target;
+use super::asking::{AskArgs, Wanted};
+use crate::cli::context::Context;
+use crate::cli::error::{CommandError, CommandResult};
+use crate::cli::exit_code::ExitCode;
+use crate::cli::report::Report;
+use crate::tenant::user::{self, Password, Username, UsersTable};
+
+/// Give a user of the schema a new password
+///
+/// The password is asked for twice, or comes from `--password-stdin` or from the environment
+/// variable TENANTCTL_SUPERUSER_PASSWORD; its Argon2id hash is stored.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ChangepasswordArgs {
+    /// The name the user logs in with, exactly
+    #[arg(value_name = "USERNAME")]
+    username: Option<String>,
+
+    #[command(flatten)]
+    ask: AskArgs,
+}
+
+pub(super) async fn run(
+    context: &mut Context,
+    target: &Target,
+    args: &ChangepasswordArgs,
+) -> CommandResult {
+    let (username, password) = args.change(&context.report, target).await?;
+    let mut connection = target.connect().await?;
+    user::change_password(&mut connection, &target.scope, &username, &password).await?;
+    connection.close().await;
+    say_changed(&context.report, target, &username);
+    Ok(ExitCode::Done)
+}
+
+impl ChangepasswordArgs {
+    /// Returns what the command line says, and asks for the rest. What can be refused is refused
+    /// before anybody is asked.
+    async fn change(
+        &self,
+        report: &Report,
+        target: &Target,
+    ) -> Result<(Username, Password), CommandError> {
+        let username: Option<Username> = self.username.as_deref().map(str::parse).transpose()?;
+        let password = self.ask.given_password()?;
+        let mut connection = target.connect().await?;
+        UsersTable::of(&mut connection, &target.scope).await?;
+        connection.close().await;
+        let username = match username {
+            Some(username) => known(target, username).await?,
+            None => self.ask_for_username(report, target).await?,
+        };
+        let password = match password {
+            Some(password) => password,
+            None => self.ask.password(report).await?,
+        };
+        Ok((username, password))
+    }
+
+    async fn ask_for_username(
+        &self,
+        report: &Report,
+        target: &Target,
+    ) -> Result<Username, CommandError> {
+        let hint = "give it as an argument: `changepassword USERNAME`";
+        self.ask.username(report, target, hint, Wanted::Known).await
+    }
+}
+
+async fn known(target: &Target, username: Username) -> Result<Username, CommandError> {
+    match Wanted::Known.refusal(target, &username).await? {
+        Some(refusal) => Err(refusal.into()),
+        None => Ok(username),
+    }
+}
+
+fn say_changed(report: &Report, target: &Target, username: &Username) {
+    let schema = target.shown();
+    report.answer(format!(
+        "changed the password of `{username}` in schema `{schema}`"
+    ));
+    let schema = target.scope.schema.as_str();
+    let fields = json!({ "state": "changed", "schema": schema, "username": username.as_str() });
+    report.object("user", fields);
+}

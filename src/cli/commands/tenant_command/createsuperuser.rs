@@ -1,0 +1,105 @@
+//! `tenant-command createsuperuser`: a user who may do everything in one schema.
+
+use serde_json::json;
+
+use super::Target;
+use super::asking::{AskArgs, Wanted};
+use crate::cli::context::Context;
+use crate::cli::error::{CommandError, CommandResult};
+use crate::cli::exit_code::ExitCode;
+use crate::cli::report::Report;
+use crate::tenant::user::{self, Email, NewUser, Username, UsersTable};
+
+/// Create a user who may do everything in the schema
+///
+/// A row in the schema's table `users`, and in no other schema's. What no flag gives is asked for
+/// in the terminal. The password is asked for twice, or comes from `--password-stdin` or from the
+/// environment variable TENANTCTL_SUPERUSER_PASSWORD; its Argon2id hash is stored.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CreatesuperuserArgs {
+    /// The name to log in with, unlike every other in the schema
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
+    username: Option<String>,
+
+    /// The e-mail address
+    #[arg(long, value_name = "ADDRESS", allow_hyphen_values = true)]
+    email: Option<String>,
+
+    #[command(flatten)]
+    ask: AskArgs,
+}
+
+pub(super) async fn run(
+    context: &mut Context,
+    target: &Target,
+    args: &CreatesuperuserArgs,
+) -> CommandResult {
+    let user = args.new_user(&context.report, target).await?;
+    let mut connection = target.connect().await?;
+    user::create_superuser(&mut connection, &target.scope, &user).await?;
+    connection.close().await;
+    say_created(&context.report, target, &user.username);
+    Ok(ExitCode::Done)
+}
+
+impl CreatesuperuserArgs {
+    /// Returns what the flags say, and asks for the rest. What can be refused is refused before
+    /// anybody is asked.
+    async fn new_user(&self, report: &Report, target: &Target) -> Result<NewUser, CommandError> {
+        let username: Option<Username> = self.username.as_deref().map(str::parse).transpose()?;
+        let email: Option<Email> = self.email.as_deref().map(str::parse).transpose()?;
+        let password = self.ask.given_password()?;
+        let table = table(target).await?;
+        let username = match username {
+            Some(username) => new(target, username).await?,
+            None => self.ask_for_username(report, target).await?,
+        };
+        let email = match email {
+            None if table.has_email() => self.ask.email(report, table.requires_email()).await?,
+            email => email,
+        };
+        let password = match password {
+            Some(password) => password,
+            None => self.ask.password(report).await?,
+        };
+        Ok(NewUser {
+            username,
+            email,
+            password,
+        })
+    }
+
+    async fn ask_for_username(
+        &self,
+        report: &Report,
+        target: &Target,
+    ) -> Result<Username, CommandError> {
+        let hint = "give it with `--username`";
+        self.ask.username(report, target, hint, Wanted::New).await
+    }
+}
+
+async fn table(target: &Target) -> Result<UsersTable, CommandError> {
+    let mut connection = target.connect().await?;
+    let table = UsersTable::of(&mut connection, &target.scope).await?;
+    table.check_columns()?;
+    connection.close().await;
+    Ok(table)
+}
+
+async fn new(target: &Target, username: Username) -> Result<Username, CommandError> {
+    match Wanted::New.refusal(target, &username).await? {
+        Some(refusal) => Err(refusal.into()),
+        None => Ok(username),
+    }
+}
+
+fn say_created(report: &Report, target: &Target, username: &Username) {
+    let schema = target.shown();
+    report.answer(format!(
+        "created superuser `{username}` in schema `{schema}`"
+    ));
+    let schema = target.scope.schema.as_str();
+    let fields = json!({ "state": "created", "schema": schema, "username": username.as_str() });
+    report.object("user", fields);
+}

@@ -1,0 +1,37 @@
+//! `tenant-command psql`: psql, for which unqualified names mean one schema's tables.
+
+use std::ffi::OsString;
+
+use super::Target;
+use crate::cli::child;
+use crate::cli::context::Context;
+use crate::cli::error::CommandResult;
+use crate::pg::server::ServerPrograms;
+
+/// Open psql, for which unqualified names mean the schema's tables
+///
+/// It gets the same environment as the program that `exec` runs.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PsqlArgs {
+    /// Arguments for psql
+    #[arg(last = true, value_name = "ARGUMENT")]
+    arguments: Vec<OsString>,
+}
+
+pub(super) async fn run(context: &mut Context, target: &Target, args: &PsqlArgs) -> CommandResult {
+    target.check().await?;
+    let place = (&target.database, &target.scope);
+    child::run(&context.signals, place, &program(), &args.arguments).await
+}
+
+/// Returns the psql that is on the PATH, or the one beside the newest server programs.
+fn program() -> OsString {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if std::env::split_paths(&path).any(|folder| folder.join("psql").is_file()) {
+        return "psql".into();
+    }
+    let beside = ServerPrograms::find()
+        .ok()
+        .and_then(|it| it.program("psql"));
+    beside.map_or_else(|| "psql".into(), Into::into)
+}
