@@ -18,6 +18,10 @@ const SPARE: i64 = 2;
 /// table.
 const LOCKS_PER_STATEMENT: usize = 3;
 
+/// So many times the locks that the lock table is made for fit into it: it may use what shared memory
+/// has to spare.
+const SLACK: usize = 2;
+
 /// Why nothing can be done on this server.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum PreflightError {
@@ -247,11 +251,11 @@ impl Server {
     fn lock_table(&self, statements: usize, jobs: usize) -> Option<String> {
         let wanted = statements * LOCKS_PER_STATEMENT * jobs;
         let (locks, each) = (self.locks, self.locks_per_transaction);
-        (wanted > locks).then(|| {
+        (wanted > locks * SLACK).then(|| {
             format!(
                 "the largest plan changes {statements} objects, for which {jobs} at once may take about \
-                 {wanted} locks; the server is set up for {locks} (`max_locks_per_transaction` is \
-                 {each}): use fewer `--jobs`, smaller files, or a larger setting"
+                 {wanted} locks; the server is set up for {locks} and has room for perhaps {SLACK} times \
+                 as many (`max_locks_per_transaction` is {each}): use fewer `--jobs`, smaller files, or a larger setting"
             )
         })
     }
@@ -286,9 +290,9 @@ mod tests {
     #[test]
     fn the_lock_table_is_compared_with_the_largest_plan() {
         assert_eq!(server(90).lock_table(30, 4), None);
-        let warning = server(90).lock_table(1000, 4).unwrap();
+        let warning = server(90).lock_table(2000, 4).unwrap();
         assert!(
-            warning.contains("12000 locks; the server is set up for 6400"),
+            warning.contains("24000 locks; the server is set up for 6400"),
             "{warning}"
         );
     }

@@ -673,6 +673,8 @@ mod tests {
                 Record,
                 Record,
                 Record,
+                Record,
+                End,
                 End
             ]
         );

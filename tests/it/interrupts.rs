@@ -154,7 +154,7 @@ async fn ctrl_c_twice_creates_no_tenant() {
     ------- stderr -------
     finishing what is under way; interrupt again to cancel it
     cancelling what is running
-    error: schema `acme` could not be created
+    error: tenant `acme` could not be created
       caused by: it was cancelled by the second interrupt
     error: interrupted
     nothing was created for `acme`

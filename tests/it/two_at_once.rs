@@ -65,7 +65,7 @@ async fn of_two_that_create_a_tenant_with_one_domain_one_does() {
     let shown = project.shown(refused).replace("globex", "acme");
     insta::assert_snapshot!(shown, @"
     ------- stderr -------
-    error: schema `acme` could not be created
+    error: tenant `acme` could not be created
       caused by: domain `a.localhost` is taken
     nothing was created for `acme`
     [exit status: 1]
@@ -116,8 +116,8 @@ async fn looking_does_not_wait_for_a_history_that_somebody_has_locked() {
     insta::assert_snapshot!(project.run("status"), @"
     shared schema `public` at V1
     69 schemas at V1 · 1 schema unreadable: t7
-    ------- stderr -------
-    hint: `tenantctl migrate-schemas --all` applies what is pending
+      unreadable: somebody has locked its table `refinery_schema_history`
+        in t7
     ");
     assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
 }
