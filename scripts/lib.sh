@@ -84,6 +84,15 @@ need_postgres() {
     without_system_cluster install postgresql postgresql-server postgresql postgresql@17
 }
 
+# Without it, the tests of poolers are skipped, and say so.
+offer_pgbouncer() {
+    if has pgbouncer || [ -x /usr/sbin/pgbouncer ] || ! has apt-get; then
+        return 0
+    fi
+    say "the tests of poolers run a PgBouncer of their own: installing it"
+    install pgbouncer pgbouncer pgbouncer pgbouncer || say "they are skipped"
+}
+
 # Debian's package also makes and starts a server for the whole system, which nobody asked for.
 without_system_cluster() {
     folder=/etc/postgresql-common/createcluster.d

@@ -142,7 +142,7 @@ pub enum Cause {
     #[error("there is no such schema")]
     NoSchema,
     /// There is such a schema already.
-    #[error("somebody else has created it meanwhile")]
+    #[error("it exists: somebody else has just created it")]
     SchemaExists,
     /// A row that registers the schema belongs to somebody else.
     #[error("{what} is taken")]
@@ -160,6 +160,14 @@ pub enum Cause {
     /// The connection was lost again and again in this schema.
     #[error("{0}")]
     Lost(ConnectError),
+    /// The connection was lost, and the server did not come back to be asked.
+    #[error(
+        "the connection was lost while it was being migrated; whether that was done is not known"
+    )]
+    Unknown,
+    /// A person did not want to wait for it.
+    #[error("it was cancelled by the second interrupt")]
+    Interrupted,
     /// The history kept changing between looking and acting.
     #[error("its history kept changing while it was being migrated")]
     Unsettled,
@@ -214,8 +222,8 @@ pub struct Holder {
     pub client: String,
     /// The state, such as `idle in transaction`.
     pub state: String,
-    /// How long its transaction has been open.
-    pub transaction_age: Duration,
+    /// How long its transaction has been open; `None` where it holds the lock without one.
+    pub transaction_age: Option<Duration>,
     /// Its statement, or its last one when it is idle; shortened.
     pub query: String,
 }

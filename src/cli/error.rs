@@ -9,7 +9,7 @@ use super::migration_report::describe_holder;
 use super::report::Report;
 use super::text::{few, printable, shell_word};
 use crate::migration::scaffold::ScaffoldError;
-use crate::migration::{FileProblem, FolderError, LookError};
+use crate::migration::{FileProblem, FolderError, LookError, PreflightError};
 use crate::name::{HostnameError, SchemaNameError};
 use crate::pg::server::ServerError;
 use crate::pg::{ConnectError, Incomplete, ScopeError, SqlError, UrlError};
@@ -431,8 +431,17 @@ fn migrate_exit_code(error: &MigrateError) -> ExitCode {
     match error {
         MigrateError::Selection(error) => selection_exit_code(error),
         MigrateError::Look(error) => look_exit_code(error),
+        MigrateError::Preflight(error) => preflight_exit_code(error),
         MigrateError::Disagree { .. } => ExitCode::CheckFailed,
         MigrateError::Forbidden(_) | MigrateError::NoSuchVersion { .. } => ExitCode::Usage,
+    }
+}
+
+fn preflight_exit_code(error: &PreflightError) -> ExitCode {
+    match error {
+        PreflightError::Connect(_) => ExitCode::Unreachable,
+        PreflightError::Sql(error) => sql_exit_code(error),
+        PreflightError::Pooled { .. } => ExitCode::Usage,
     }
 }
 
@@ -682,6 +691,11 @@ fn migrate_hint(error: &MigrateError) -> Option<String> {
         MigrateError::Selection(error) => selection_hint(error),
         MigrateError::Look(LookError::Connect(error)) => connect_hint(error),
         MigrateError::Look(LookError::Sql(_)) => None,
+        MigrateError::Preflight(PreflightError::Connect(error)) => connect_hint(error),
+        MigrateError::Preflight(PreflightError::Sql(_)) => None,
+        MigrateError::Preflight(PreflightError::Pooled { .. }) => Some(
+            "nothing was changed; give the server's own host and port with `--database-url`".into(),
+        ),
         MigrateError::Disagree { disagreements } => Some(disagreement_hint(disagreements)),
         MigrateError::Forbidden(_) => {
             Some("nothing was changed; mend the file and run it again".into())

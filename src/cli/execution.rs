@@ -1,9 +1,11 @@
 //! How work on many schemas is carried out, on the command line.
 
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use super::context::Context;
 use super::error::CommandError;
+use super::globals::limit;
 use crate::migration::{ExecuteOptions, Mode};
 use crate::project::Timeout;
 
@@ -30,6 +32,10 @@ pub(crate) struct ExecutionArgs {
     /// How often a busy schema is tried again once nothing else is left to do
     #[arg(long, value_name = "N", default_value_t = 10)]
     retries: u32,
+
+    /// How long a server that went away is waited for
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = limit)]
+    reconnect_for: Duration,
 
     /// Start no further schema after so many have failed, a number or a share such as `2%`
     #[arg(long, value_name = "N|P%", default_value = "100")]
@@ -128,6 +134,7 @@ impl ExecutionArgs {
                 default.statement_timeout,
             ),
             retries: self.retries,
+            reconnect_for: self.reconnect_for,
             max_failures: Some(max_failures),
             one_by_one: self.one_by_one,
             path,

@@ -66,7 +66,8 @@ enum Color {
     Never,
 }
 
-fn limit(given: &str) -> Result<Duration, String> {
+/// Reads a length of time that has to end.
+pub(super) fn limit(given: &str) -> Result<Duration, String> {
     match given.parse::<Timeout>() {
         Ok(Timeout::After(duration)) => Ok(duration),
         Ok(Timeout::Off) => Err("there has to be a limit".into()),

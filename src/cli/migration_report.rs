@@ -233,7 +233,7 @@ pub(crate) fn answer(report: &Report, mode: Mode, migrated: Migrated) -> ExitCod
         report.error("no tenant was started, as the shared schema comes first");
     }
     summarise(report, mode, &outcome, 0, code);
-    if let Some(hint) = hint(&outcome, by_name) {
+    if let Some(hint) = hint(&outcome, by_name && !shared_failed) {
         report.hint(hint);
     }
     code
@@ -377,7 +377,10 @@ fn explain_failure(report: &Report, mode: Mode, failure: &Failure, schemas: &[&S
         report.always_lines(&sql_details(error));
     }
     for left in &failure.left_behind {
-        report.always(format!("    left behind: {left}"));
+        report.always(format!("    left behind: {}", printable(left)));
+    }
+    if !failure.left_behind.is_empty() {
+        report.always("    the next run begins the file anew, and keeps the concurrent indexes that are there");
     }
     if let Some(advice) = advice(&failure.cause) {
         report.always(format!("    {advice}"));
@@ -410,7 +413,7 @@ fn explain_busy(report: &Report, outcome: &Outcome) {
     let most = if report.verbose { usize::MAX } else { SHOWN };
     for (schema, blockage) in outcome.busy.iter().take(most) {
         report.error(format!("schema `{}` is busy", printable(schema.as_str())));
-        report.always(format!("  caused by: {}", in_the_way(blockage)));
+        report.always(format!("  caused by: {}", in_its_way(blockage, false)));
         if let Some(site) = &blockage.site {
             report.always(indent(&site.excerpt));
         }
@@ -425,18 +428,27 @@ fn explain_busy(report: &Report, outcome: &Outcome) {
 }
 
 fn in_the_way(blockage: &Blockage) -> String {
-    let migration = blockage.site.as_ref().map_or(String::new(), |site| {
-        format!("{} at {}:{}: ", site.migration, site.path, site.line)
-    });
+    in_its_way(blockage, true)
+}
+
+fn in_its_way(blockage: &Blockage, with_place: bool) -> String {
+    let migration = match &blockage.site {
+        Some(site) if with_place => {
+            format!("{} at {}:{}: ", site.migration, site.path, site.line)
+        }
+        Some(site) => format!("{}: ", site.migration),
+        None => String::new(),
+    };
     match &blockage.kind {
-        BlockageKind::SchemaLock => "another run is working on it".into(),
+        BlockageKind::SchemaLock => "another run, or somebody else, holds its lock".into(),
         BlockageKind::Lock(error) | BlockageKind::Conflict(error) => {
             format!("{migration}{}", printable_lines(&error.message))
         }
     }
 }
 
-/// Returns `pid 4711 (myapp, 10.0.0.7), idle in transaction for 12 s: select …`.
+/// Returns `pid 4711 (myapp, 10.0.0.7), idle in transaction, its transaction open for 12 s; last
+/// statement: select …`.
 pub(crate) fn describe_holder(holder: &Holder) -> String {
     let Holder {
         pid,
@@ -451,10 +463,13 @@ pub(crate) fn describe_holder(holder: &Holder) -> String {
     } else {
         application_name
     };
+    let since = match transaction_age {
+        Some(age) => format!("its transaction open for {}", length(*age)),
+        None => "in no transaction".to_owned(),
+    };
     format!(
-        "pid {pid} ({}, {client}), {state}, in a transaction for {}: {}",
+        "pid {pid} ({}, {client}), {state}, {since}; last statement: {}",
         printable(name),
-        length(*transaction_age),
         printable(query)
     )
 }
@@ -513,10 +528,11 @@ fn hint(outcome: &Outcome, by_name: bool) -> Option<String> {
         .failed
         .iter()
         .any(|(_, it)| !it.left_behind.is_empty());
-    let before = match (outcome.failed.is_empty(), left_behind) {
-        (true, _) => "",
-        (false, true) => "mend what failed and ",
-        (false, false) => "what failed is as it was; mend it and ",
+    let needs_mending = outcome.failed.iter().any(|(_, it)| needs_mending(it));
+    let before = match (needs_mending, left_behind) {
+        (false, _) => "",
+        (true, true) => "mend what failed and ",
+        (true, false) => "what failed is as it was; mend it and ",
     };
     match left.len() {
         0 => None,
@@ -531,6 +547,18 @@ fn hint(outcome: &Outcome, by_name: bool) -> Option<String> {
             "{before}run the same command again: it does only what is left"
         )),
     }
+}
+
+/// Whether trying again alone will not do.
+fn needs_mending(failure: &Failure) -> bool {
+    !matches!(
+        failure.cause,
+        Cause::Interrupted
+            | Cause::Cancelled(_)
+            | Cause::Unknown
+            | Cause::Lost(_)
+            | Cause::Unsettled
+    ) || !failure.left_behind.is_empty()
 }
 
 fn one_line(failure: &Failure) -> String {
@@ -565,7 +593,7 @@ fn busy_fields(schema: &SchemaName, blockage: &Blockage) -> serde_json::Value {
             "application_name": holder.application_name,
             "client": holder.client,
             "state": holder.state,
-            "transaction_seconds": holder.transaction_age.as_secs_f64(),
+            "transaction_seconds": holder.transaction_age.map(|it| it.as_secs_f64()),
             "query": holder.query,
         })
     });

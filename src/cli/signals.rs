@@ -47,7 +47,9 @@ impl Signals {
     /// Takes signals until one of them is to end the program at once.
     pub(crate) async fn listen(&self, say: impl Fn(&str)) {
         let open = |(kind, number)| signal(kind).ok().map(|signal| (signal, number));
-        let mut signals: Vec<_> = TAKEN.into_iter().filter_map(open).collect();
+        let is_taken = |(_, number): &(_, Number)| *number != Number::HUP || !is_hangup_ignored();
+        let taken = TAKEN.into_iter().filter(is_taken);
+        let mut signals: Vec<_> = taken.filter_map(open).collect();
         loop {
             let number = any(&mut signals).await;
             if let Some(child) = self.child.get() {
@@ -64,6 +66,15 @@ impl Signals {
             }
         }
     }
+}
+
+/// Whether `nohup` started the program, which is then to survive its terminal. Where the system does
+/// not say, it was not.
+fn is_hangup_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|it| it.strip_prefix("SigIgn:"));
+    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (SignalKind::hangup().as_raw_value() - 1) & 1 == 1)
 }
 
 async fn any(signals: &mut [(Signal, Number)]) -> Number {

@@ -25,9 +25,6 @@ use crate::pg::{ConnectError, Database, Incomplete, Lane, literal};
 /// each would otherwise grow to hundreds of megabytes.
 const SCHEMAS_PER_CONNECTION: usize = 250;
 
-/// How long a server may be out of reach before a run gives up.
-const RECONNECT_FOR: Duration = Duration::from_secs(30);
-
 /// How often one schema's history is read again before its run is given up.
 const MOST_LOOKS: u32 = 5;
 
@@ -60,6 +57,8 @@ pub struct ExecuteOptions {
     pub statement_timeout: Option<Duration>,
     /// How often a busy schema is tried again once nothing else is left to do.
     pub retries: u32,
+    /// How long a server may be out of reach before the run gives up.
+    pub reconnect_for: Duration,
     /// Start no further schema after so many have failed.
     pub max_failures: Option<usize>,
     /// Send each statement in a message of its own.
@@ -76,6 +75,7 @@ impl Default for ExecuteOptions {
             lock_timeout: Some(Duration::from_secs(2)),
             statement_timeout: None,
             retries: 10,
+            reconnect_for: Duration::from_secs(30),
             max_failures: Some(100),
             one_by_one: false,
             path: vec!["public".into()],
@@ -328,7 +328,7 @@ impl<'a> Run<'a> {
         let begun = Instant::now();
         loop {
             let verdict = worker.attempt(&task, &self.watch).await;
-            if !matches!(verdict, Verdict::Lost(_) | Verdict::NoConnection(_)) {
+            if !verdict.is_lost() {
                 self.contact();
             }
             let after = match verdict {
@@ -353,7 +353,11 @@ impl<'a> Run<'a> {
                 Verdict::HistoryChanged => After::Changed,
                 Verdict::Lost(error) => {
                     self.say_reconnecting(&error);
-                    After::Lost(error)
+                    After::Lost(error, None)
+                }
+                Verdict::LostMidway(error, failure) => {
+                    self.say_reconnecting(&error);
+                    After::Lost(error, Some(failure))
                 }
                 Verdict::NoConnection(error) => {
                     if error.is_too_many_clients() && self.workers.get() > 1 {
@@ -375,12 +379,12 @@ impl<'a> Run<'a> {
     }
 
     /// Reads a schema's history again and returns what is left to do for it, if anything.
-    async fn look_again(&self, task: Task, after: After, begun: Instant) -> Option<Task> {
-        let (found, mut histories) = self.look(&task).await?;
+    async fn look_again(&self, mut task: Task, after: After, begun: Instant) -> Option<Task> {
+        let (found, mut histories) = self.look(&task, &after).await?;
         let planned = |index: usize| Rc::new(self.plan(std::mem::take(&mut histories[index])));
         let creation = task.creation.clone().map(|creation| Creation {
             is_new: found == Found::NoSchema,
-            may_be_there: creation.may_be_there || matches!(after, After::Lost(_)),
+            may_be_there: creation.may_be_there || matches!(after, After::Lost(..)),
             ..creation
         });
         if matches!(after, After::Changed) && creation.as_ref().is_some_and(|it| !it.is_new) {
@@ -391,7 +395,7 @@ impl<'a> Run<'a> {
             Err(Sorted::UpToDate) => {
                 match after {
                     // The COMMIT whose answer was lost had happened.
-                    After::Lost(_) => self.applied(&task, begun.elapsed()),
+                    After::Lost(..) => self.applied(&task, begun.elapsed()),
                     After::Applied | After::Changed => self.up_to_date(&task),
                 }
                 None
@@ -400,7 +404,14 @@ impl<'a> Run<'a> {
                 self.fail(schema, (*cause).into());
                 None
             }
+            Ok(_) if after.forbids_another_try() => {
+                self.fail(task.schema, after.into_failure());
+                None
+            }
             Ok(next) if task.looks < MOST_LOOKS => {
+                if let After::Lost(..) = after {
+                    task.applied.extend(self.done_before(&task, &next));
+                }
                 let looks = task.looks + u32::from(!matches!(after, After::Applied));
                 let Task {
                     attempts,
@@ -417,17 +428,23 @@ impl<'a> Run<'a> {
                 })
             }
             Ok(_) => {
-                let cause = match after {
-                    After::Lost(error) => Cause::Lost(error),
-                    _ => Cause::Unsettled,
-                };
-                self.fail(task.schema, cause.into());
+                self.fail(task.schema, after.into_failure());
                 None
             }
         }
     }
 
-    async fn look(&self, task: &Task) -> Option<(Found, Vec<History>)> {
+    /// Returns what of `task` is no longer to be done: its COMMIT had happened.
+    fn done_before(&self, task: &Task, next: &Task) -> Vec<String> {
+        let left = &next.planned.plan.pending;
+        let pending = task.planned.plan.pending.iter();
+        pending
+            .filter(|file| !left.contains(file))
+            .map(|&file| self.executor.migrations.label(file))
+            .collect()
+    }
+
+    async fn look(&self, task: &Task, after: &After) -> Option<(Found, Vec<History>)> {
         loop {
             let schemas = std::slice::from_ref(&task.schema);
             match history::read(self.executor.database, schemas, 1).await {
@@ -442,7 +459,12 @@ impl<'a> Run<'a> {
                 }
                 Err(LookError::Connect(error)) => {
                     if !self.may_reconnect(&error).await {
-                        self.queue.give_back(task.clone());
+                        match after {
+                            After::Lost(..) => {
+                                self.fail(task.schema.clone(), Cause::Unknown.into());
+                            }
+                            After::Applied | After::Changed => self.queue.give_back(task.clone()),
+                        }
                         return None;
                     }
                 }
@@ -469,7 +491,9 @@ impl<'a> Run<'a> {
         if self.queue.is_stopped() || self.executor.interrupt.urgency() >= Urgency::Soon {
             return false;
         }
-        if !error.may_pass() || self.last_contact.get().elapsed() > RECONNECT_FOR {
+        if !error.may_pass()
+            || self.last_contact.get().elapsed() > self.executor.options.reconnect_for
+        {
             self.stop(Stop::Unreachable(error.clone()));
             return false;
         }
@@ -545,7 +569,13 @@ impl<'a> Run<'a> {
     }
 
     /// Puts a busy schema at the back of the line, or gives it up.
-    fn block(&self, mut task: Task, blockage: Rc<Blockage>) {
+    fn block(&self, mut task: Task, mut blockage: Rc<Blockage>) {
+        // A short wait may be over before anybody has looked at who is in the way.
+        if let Some(before) = &task.blockage
+            && blockage.holders.is_empty()
+        {
+            Rc::make_mut(&mut blockage).holders = before.holders.clone();
+        }
         let counts = self.queue.is_fresh_empty();
         task.attempts += 1;
         task.counted += u32::from(counts);
@@ -577,15 +607,40 @@ impl<'a> Run<'a> {
         let fleet = tokio::time::timeout(Duration::from_millis(500), look).await;
         let fleet = fleet.ok().and_then(Result::ok).unwrap_or_default();
         for (index, task) in tasks.into_iter().enumerate() {
-            let found = fleet.schemas.get(index).map(|(_, found)| found.clone());
-            let done = matches!(found, Some(Found::History(it))
-                if self.plan(fleet.histories[it].clone()).plan.pending.is_empty());
-            if done {
-                self.applied(&task, Duration::ZERO);
-            } else {
-                self.outcome.borrow_mut().not_attempted.push(task.schema);
-            }
+            let failure = match fleet.schemas.get(index).map(|(_, found)| found) {
+                Some(Found::History(it)) if self.is_done(&task, &fleet.histories[*it]) => {
+                    self.applied(&task, Duration::ZERO);
+                    continue;
+                }
+                Some(_) => Failure {
+                    left_behind: self.may_be_left_behind(&task),
+                    ..Cause::Interrupted.into()
+                },
+                None => Cause::Unknown.into(),
+            };
+            self.fail(task.schema, failure);
         }
+    }
+
+    /// Whether everything had happened when the work was cancelled.
+    fn is_done(&self, task: &Task, history: &History) -> bool {
+        // A schema that is created in several transactions is registered in the last.
+        let may_lack_its_row = task.creation.is_some() && self.alone(task).next().is_some();
+        self.plan(history.clone()).plan.pending.is_empty() && !may_lack_its_row
+    }
+
+    fn may_be_left_behind(&self, task: &Task) -> Vec<String> {
+        let what = |label| format!("whatever {label}, which runs in no transaction, had done");
+        self.alone(task).map(what).collect()
+    }
+
+    /// Returns the labels of a task's files that run in no transaction.
+    fn alone(&self, task: &Task) -> impl Iterator<Item = String> {
+        let migrations = self.executor.migrations;
+        let pending = task.planned.plan.pending.iter();
+        pending
+            .filter(|&&file| migrations.is_no_transaction(file))
+            .map(|&file| migrations.label(file))
     }
 
     /// Ends this run's backends and waits until they are gone.
@@ -621,9 +676,12 @@ impl<'a> Run<'a> {
             }
         }
         outcome.failed.sort_by(|(a, _), (b, _)| a.cmp(b));
-        if self.executor.interrupt.urgency() >= Urgency::Soon {
+        let is_left = outcome.total() > outcome.applied + outcome.up_to_date;
+        if self.executor.interrupt.urgency() >= Urgency::Soon && is_left {
             outcome.stop = Some(Stop::Interrupted);
-        } else if outcome.not_attempted.is_empty() {
+        } else if outcome.not_attempted.is_empty()
+            && !matches!(outcome.stop, Some(Stop::Unreachable(_)))
+        {
             // The last failure that was allowed was the last schema.
             outcome.stop = None;
         }
@@ -649,6 +707,20 @@ enum After {
     Applied,
     /// Somebody else had been there.
     Changed,
-    /// The answer was lost.
-    Lost(ConnectError),
+    /// The answer was lost; and what it means where the work must not be done twice.
+    Lost(ConnectError, Option<Box<Failure>>),
+}
+
+impl After {
+    fn forbids_another_try(&self) -> bool {
+        matches!(self, Self::Lost(_, Some(_)))
+    }
+
+    fn into_failure(self) -> Failure {
+        match self {
+            Self::Lost(_, Some(failure)) => *failure,
+            Self::Lost(error, None) => Cause::Lost(error).into(),
+            Self::Applied | Self::Changed => Cause::Unsettled.into(),
+        }
+    }
 }

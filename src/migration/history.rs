@@ -23,6 +23,9 @@ const HISTORIES_PER_STATEMENT: usize = 64;
 /// the backend's caches, about 15 kB.
 const HISTORIES_PER_CONNECTION: usize = 4000;
 
+/// How long to wait for a history that somebody has locked, as who drops or alters its table does.
+const LOCK_TIMEOUT: &str = "set local lock_timeout = '100ms'; ";
+
 /// A row of a history table, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied {
@@ -139,6 +142,7 @@ pub async fn read(
                     || Found::Unreadable(changing()),
                     |&index| Found::History(index),
                 ),
+                Err(error) if error.is_lock_not_available() => Found::Unreadable(locked()),
                 Err(error) => Found::Unreadable(error.message.clone()),
             },
         };
@@ -158,6 +162,10 @@ fn users() -> String {
 
 fn foreign() -> String {
     format!("its table `{HISTORY_TABLE}` does not have refinery's columns")
+}
+
+fn locked() -> String {
+    format!("somebody has locked its table `{HISTORY_TABLE}`")
 }
 
 fn changing() -> String {
@@ -351,6 +359,7 @@ fn histories(tables: &[(SchemaName, Width)], rows: &[Row]) -> Vec<History> {
 
 /// Asks a question that changes nothing; a connection lost before the answer is opened again once.
 async fn ask(lane: &mut Lane, question: &str, units: usize) -> Result<Vec<Row>, LookError> {
+    let question = &format!("{LOCK_TIMEOUT}{question}");
     match lane.serve(units).await?.ask(question).await {
         Err(Incomplete::Lost(_)) => {
             lane.abandon();

@@ -14,7 +14,7 @@ use crate::pg::{Connection, Incomplete, Lane, Row, literal};
 
 /// What is asked about a session that holds a lock, for the table alias `b`.
 const COLUMNS: &str = "b.pid, coalesce(b.application_name, ''), coalesce(host(b.client_addr), 'local'), \
-     coalesce(b.state, ''), coalesce(extract(epoch from clock_timestamp() - b.xact_start) * 1000, 0)::int8, \
+     coalesce(b.state, ''), (extract(epoch from clock_timestamp() - b.xact_start) * 1000)::int8, \
      left(regexp_replace(coalesce(b.query, ''), '\\s+', ' ', 'g'), 120)";
 
 /// Looks, from a connection of its own, at what the workers of one run wait for.
@@ -45,10 +45,12 @@ impl Watch {
     pub(super) async fn run(&self, mut lane: Lane, run: &str) {
         loop {
             tokio::time::sleep(self.pause()).await;
-            if self.oldest() < Some(Duration::from_millis(50)) {
+            // Connected beforehand: the shortest wait is over soon.
+            let is_connected = lane.serve(0).await.is_ok();
+            if is_connected && self.oldest() < Some(Duration::from_millis(50)) {
                 continue;
             }
-            if self.look(&mut lane, run).await.is_none() {
+            if !is_connected || self.look(&mut lane, run).await.is_none() {
                 lane.abandon();
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
@@ -129,13 +131,13 @@ pub(crate) async fn of_tables(
 }
 
 fn holder(row: &Row, first: usize) -> Holder {
-    let milliseconds = row.number(first + 4).unwrap_or_default();
+    let milliseconds = row.number(first + 4).map(i64::unsigned_abs);
     Holder {
         pid: row.number(first).unwrap_or_default(),
         application_name: row.text(first + 1).to_owned(),
         client: row.text(first + 2).to_owned(),
         state: row.text(first + 3).to_owned(),
-        transaction_age: Duration::from_millis(milliseconds.unsigned_abs()),
+        transaction_age: milliseconds.map(Duration::from_millis),
         query: row.text(first + 5).to_owned(),
     }
 }

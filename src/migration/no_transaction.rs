@@ -16,11 +16,13 @@ use super::queue::Task;
 use super::script::{self, ScriptOptions, Subject, lock_key};
 use super::sql::{ConcurrentIndex, Statement};
 use super::worker::Verdict;
-use crate::event::{Blockage, BlockageKind, Cause, Failure};
-use crate::pg::{Connection, Incomplete, Rows, SqlError, identifier, literal, qualified};
+use crate::event::{Blockage, BlockageKind, Cause, Failure, Site};
+use crate::pg::{
+    ConnectError, Connection, Incomplete, Rows, SqlError, identifier, literal, qualified,
+};
 
-/// A statement that builds concurrently waits for old transactions, and nobody waits behind it:
-/// it may wait so many times longer than others.
+/// A statement that works concurrently waits for old transactions, and nobody waits behind it: it
+/// may wait so many times longer than others.
 const PATIENCE: u32 = 30;
 
 /// Carries out one file.
@@ -39,9 +41,7 @@ pub(super) async fn attempt(
         Ok(None) => return Verdict::Failed(Box::new(Cause::Pooled.into())),
         Err(error) => return Verdict::NoConnection(error),
     };
-    let lock_timeout = executor.options.lock_timeout.map(|it| it * PATIENCE);
     let options = ScriptOptions {
-        lock_timeout,
         server_version: connection.server_version(),
         ..options
     };
@@ -51,6 +51,7 @@ pub(super) async fn attempt(
         task,
         file,
         effects: Vec::new(),
+        is_repeatable: true,
     };
     let verdict = match session.run(&options).await {
         Ok(()) => Verdict::Applied {
@@ -76,6 +77,8 @@ struct Session<'a> {
     file: usize,
     /// What has taken effect so far, in words.
     effects: Vec<String>,
+    /// What has taken effect does no harm when it is run again: it will be found there.
+    is_repeatable: bool,
 }
 
 impl Session<'_> {
@@ -87,9 +90,27 @@ impl Session<'_> {
         self.send("set default_transaction_read_only = off").await?;
         let migrations = self.executor.migrations;
         for (index, statement) in migrations.statements(self.file).iter().enumerate() {
+            self.wait_for_locks(statement, options).await?;
             self.statement(index, statement).await?;
         }
         self.record().await
+    }
+
+    /// Sets how long `statement` waits for a lock.
+    async fn wait_for_locks(
+        &mut self,
+        statement: &Statement,
+        options: &ScriptOptions,
+    ) -> Result<(), Verdict> {
+        let longest = self.executor.options.lock_timeout;
+        let timeout = match statement.is_concurrent {
+            true => longest.map(|it| it * PATIENCE),
+            false => options.lock_timeout,
+        };
+        let milliseconds = timeout.map_or(0, |it| it.as_millis());
+        self.send(&format!("set lock_timeout = {milliseconds}"))
+            .await
+            .map(drop_rows)
     }
 
     /// Takes the schema's lock for the session, or says who has it.
@@ -144,7 +165,13 @@ impl Session<'_> {
         let begun = Instant::now();
         match self.connection.send(statement.text.clone()).await {
             Ok(_) => {}
-            Err((Incomplete::Lost(error), _)) => return Err(Verdict::Lost(error)),
+            Err((Incomplete::Lost(error), _)) => {
+                if wanted.is_none_or(|it| it.name.is_none()) {
+                    self.note(statement, "may have taken effect");
+                    self.is_repeatable = false;
+                }
+                return Err(self.lost(error, Some(index)));
+            }
             Err((Incomplete::Sql(error), _)) => {
                 return Err(self.refused(index, wanted, error, begun.elapsed()).await);
             }
@@ -159,6 +186,7 @@ impl Session<'_> {
             return Err(self.failed(index, None, cause, wanted.name.clone()));
         }
         self.note(statement, "took effect");
+        self.is_repeatable &= wanted.is_some_and(|it| it.name.is_some());
         Ok(())
     }
 
@@ -228,17 +256,12 @@ impl Session<'_> {
             None => None,
         };
         let offset = error.position.map(|position| position.saturating_sub(1));
-        if error.is_lock_not_available() || error.is_conflict() {
-            let site = Some(self.executor.migrations.site(self.file, index, None));
-            let kind = match error.is_conflict() {
-                true => BlockageKind::Conflict(error),
-                false => BlockageKind::Lock(error),
-            };
-            return Verdict::Blocked(Box::new(Blockage {
-                site,
-                kind,
-                holders: Vec::new(),
-            }));
+        // What was in the way may be gone in a moment, but what took effect is not done twice.
+        if self.is_repeatable && is_passing(&error) {
+            return blocked(
+                Some(self.executor.migrations.site(self.file, index, None)),
+                error,
+            );
         }
         let limit = self.executor.options.statement_timeout;
         let cause = match error.is("57014") {
@@ -294,15 +317,50 @@ impl Session<'_> {
         self.send(&message).await.map(drop_rows)
     }
 
+    /// Says what a lost connection means: what must not be run twice is not tried again.
+    fn lost(&self, error: ConnectError, statement: Option<usize>) -> Verdict {
+        if self.is_repeatable {
+            return Verdict::Lost(error);
+        }
+        let migrations = self.executor.migrations;
+        let failure = Failure {
+            site: statement.map(|it| migrations.site(self.file, it, None)),
+            cause: Cause::Lost(error.clone()),
+            left_behind: self.effects.clone(),
+        };
+        Verdict::LostMidway(error, Box::new(failure))
+    }
+
     async fn send(&mut self, message: &str) -> Result<Rows, Verdict> {
         match self.connection.send(message.to_owned()).await {
             Ok(mut rows) => Ok(rows.pop().unwrap_or_default()),
-            Err((Incomplete::Lost(error), _)) => Err(Verdict::Lost(error)),
-            Err((Incomplete::Sql(error), _)) => {
-                Err(Verdict::Failed(Box::new(Cause::Sql(error).into())))
+            Err((Incomplete::Lost(error), _)) => Err(self.lost(error, None)),
+            Err((Incomplete::Sql(error), _)) if self.is_repeatable && is_passing(&error) => {
+                Err(blocked(None, error))
             }
+            Err((Incomplete::Sql(error), _)) => Err(Verdict::Failed(Box::new(Failure {
+                site: None,
+                cause: Cause::Sql(error),
+                left_behind: self.effects.clone(),
+            }))),
         }
     }
+}
+
+fn is_passing(error: &SqlError) -> bool {
+    error.is_lock_not_available() || error.is_conflict()
+}
+
+fn blocked(site: Option<Site>, error: SqlError) -> Verdict {
+    let kind = match error.is_conflict() {
+        true => BlockageKind::Conflict(error),
+        false => BlockageKind::Lock(error),
+    };
+    Verdict::Blocked(Box::new(Blockage {
+        site,
+        kind,
+        holders: Vec::new(),
+    }))
 }
 
 fn drop_rows(_: Rows) {}

@@ -261,7 +261,9 @@ impl Script {
 
     fn record(&mut self, subject: Subject<'_>) {
         // What a file's functions may have changed in spite of its grammar must not decide who
-        // writes the history, nor be found by whoever the session serves next.
+        // writes the history, nor be found by whoever the session serves next. Deferred triggers
+        // run while the settings are still the file's.
+        self.push(Origin::Record, "set constraints all immediate");
         self.push(Origin::Record, "reset role");
         self.push(Origin::Record, "discard temp");
         if !subject.files.is_empty() {
@@ -290,6 +292,7 @@ impl Script {
     }
 
     fn end(&mut self, options: &ScriptOptions) {
+        self.push(Origin::End, "reset all");
         self.push(
             Origin::End,
             if options.rehearse {
@@ -656,7 +659,7 @@ mod tests {
         let file = |statement| Origin::File { file: 0, statement };
         use Origin::*;
         let begin = [Begin, Begin, Guard, Guard, HistoryTable];
-        let end = [Audit, Audit, Record, Record, Record, End];
+        let end = [Audit, Audit, Record, Record, Record, Record, End, End];
         assert_eq!(origins, [&begin[..], &[file(0), file(1)], &end].concat());
         assert_eq!(script.steps.last().unwrap().sql, "commit");
     }

@@ -16,6 +16,9 @@ use crate::pg::{ConnectError, Connection, Incomplete, Lane, SqlError};
 /// behind us for as long.
 const SHORT_WAIT: Duration = Duration::from_millis(200);
 
+/// A connection that was idle for longer may have been ended by the server meanwhile.
+const IDLE: Duration = Duration::from_millis(10);
+
 /// What came of one attempt.
 pub(super) enum Verdict {
     /// So many of the plan's files were applied and recorded, and it may be that nothing is left.
@@ -28,8 +31,21 @@ pub(super) enum Verdict {
     HistoryChanged,
     /// The connection went away before the answer came.
     Lost(ConnectError),
+    /// The connection went away in the middle of a file that runs in no transaction and must not
+    /// be run again by itself, unless all of it had happened.
+    LostMidway(ConnectError, Box<Failure>),
     /// There was no connection, and nothing was tried.
     NoConnection(ConnectError),
+}
+
+impl Verdict {
+    /// Whether the server was not there.
+    pub(super) fn is_lost(&self) -> bool {
+        matches!(
+            self,
+            Self::Lost(_) | Self::LostMidway(..) | Self::NoConnection(_)
+        )
+    }
 }
 
 /// A worker and its connection.
@@ -38,6 +54,7 @@ pub(super) struct Worker<'a> {
     lane: Lane,
     number: usize,
     name: String,
+    last_used: Instant,
 }
 
 /// A statement that was refused.
@@ -55,6 +72,7 @@ impl<'a> Worker<'a> {
             lane,
             number,
             name,
+            last_used: Instant::now(),
         }
     }
 
@@ -65,11 +83,20 @@ impl<'a> Worker<'a> {
     /// Carries out the first part of a task's plan: every file up to the first that cannot run in
     /// a transaction, or that one alone.
     pub(super) async fn attempt(&mut self, task: &Task, watch: &Watch) -> Verdict {
+        if self.last_used.elapsed() > IDLE {
+            self.lane.check().await;
+        }
+        let verdict = self.attempt_part(task, watch).await;
+        self.last_used = Instant::now();
+        verdict
+    }
+
+    async fn attempt_part(&mut self, task: &Task, watch: &Watch) -> Verdict {
         let pending = &task.planned.plan.pending;
         let migrations = self.executor.migrations;
         let together = self.together(task).len();
         if together == 0 && !pending.is_empty() {
-            return self.attempt_alone(task, pending[0]).await;
+            return self.attempt_alone(task, pending[0], watch).await;
         }
         let is_last = together == pending.len();
         let server_version = match self.lane.serve(1).await {
@@ -128,7 +155,7 @@ impl<'a> Worker<'a> {
         &pending[..pending.iter().position(runs_alone).unwrap_or(pending.len())]
     }
 
-    async fn attempt_alone(&mut self, task: &Task, file: usize) -> Verdict {
+    async fn attempt_alone(&mut self, task: &Task, file: usize, watch: &Watch) -> Verdict {
         if self.executor.options.mode == Mode::Rehearse {
             let label = self.executor.migrations.label(file);
             let text = format!(
@@ -144,7 +171,15 @@ impl<'a> Worker<'a> {
         // The connection's place is taken by the file's session.
         self.lane.close().await;
         let options = self.script_options(task, 0);
-        no_transaction::attempt(&self.executor, options, task, file).await
+        watch.begin(self.number);
+        let mut verdict = no_transaction::attempt(&self.executor, options, task, file).await;
+        let seen = watch.end(self.number);
+        if let Verdict::Blocked(blockage) = &mut verdict
+            && blockage.holders.is_empty()
+        {
+            blockage.holders = seen;
+        }
+        verdict
     }
 
     fn script_options(&self, task: &Task, server_version: u32) -> ScriptOptions {

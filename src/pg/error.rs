@@ -160,7 +160,7 @@ pub enum ConnectError {
         reason: String,
     },
     /// Nothing answered within the connect timeout.
-    #[error("could not connect to {place}: no answer within {timeout:?}")]
+    #[error("could not connect to {place}: no answer within {}", humantime::format_duration(*timeout))]
     NoAnswer {
         /// Where it was tried.
         place: Place,

@@ -41,6 +41,16 @@ impl Lane {
         Ok(self.connection.as_mut().expect("opened above"))
     }
 
+    /// Forgets the connection if the server has ended it meanwhile, as `idle_session_timeout` says.
+    /// Only between transactions.
+    pub async fn check(&mut self) {
+        if let Some(connection) = &mut self.connection
+            && connection.ask("select").await.is_err()
+        {
+            self.connection = None;
+        }
+    }
+
     /// Forgets the connection: it is lost, or its session is not to be used again.
     pub fn abandon(&mut self) {
         self.connection = None;

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::column::{Column, columns};
 use super::registry::{Registry, RegistryError};
 use crate::event::Observer;
+use crate::migration::preflight;
 use crate::migration::{
     BEING_CREATED, ExecuteOptions, Executor, Fleet, Found, Interrupt, MigrationSet, Mode, Outcome,
     PlanOptions, Registration, history,
@@ -146,14 +147,21 @@ impl CreateTenants<'_> {
         let columns = columns(&mut connection, self.registry).await?;
         let named: Vec<NewTenant> = tenants.iter().map(|it| self.named(&columns, it)).collect();
         let tenants = named.as_slice();
-        let mut obstacles = self.obstacles(&mut connection, &columns, tenants).await?;
+        let taken = Taken::read(&mut connection, self.registry, tenants).await?;
+        let mut obstacles = self
+            .obstacles(&mut connection, &taken, &columns, tenants)
+            .await?;
         connection.close().await;
 
         let names: Vec<SchemaName> = tenants.iter().map(|it| it.schema.clone()).collect();
         let mut fleet = history::read(self.database, &names, 1).await?;
         for (index, (schema, found)) in fleet.schemas.iter().enumerate() {
             let there = *found != Found::NoSchema;
-            if self.adopt && !there {
+            if there && !taken.schemas.contains_key(schema.as_str()) {
+                // Somebody else has just created it.
+                let schema = schema.clone();
+                obstacles.push((index, Obstacle::Exists { schema }));
+            } else if self.adopt && !there {
                 obstacles.push((
                     index,
                     Obstacle::NothingToAdopt {
@@ -217,7 +225,7 @@ impl CreateTenants<'_> {
         options: &ExecuteOptions,
         observer: &dyn Observer,
         interrupt: &Interrupt,
-    ) -> Outcome {
+    ) -> Result<Outcome, MigrateError> {
         let options = ExecuteOptions {
             mode: if self.adopt {
                 Mode::Adopt
@@ -226,6 +234,9 @@ impl CreateTenants<'_> {
             },
             ..options.clone()
         };
+        let files = (0..self.migrations.folder().files().len()).collect();
+        let work = [(self.migrations, files)];
+        let options = preflight::check(self.database, &work, &options, observer).await?;
         let executor = Executor {
             database: self.database,
             migrations: self.migrations,
@@ -234,9 +245,9 @@ impl CreateTenants<'_> {
             observer,
             interrupt,
         };
-        executor
+        Ok(executor
             .create(prepared.fleet, prepared.registrations)
-            .await
+            .await)
     }
 
     /// Gives a tenant without a name its schema's, where the registry has a column for it.
@@ -294,10 +305,10 @@ impl CreateTenants<'_> {
     async fn obstacles(
         &self,
         connection: &mut Connection,
+        taken: &Taken,
         columns: &[Column],
         tenants: &[NewTenant],
     ) -> Result<Vec<(usize, Obstacle)>, RegistryError> {
-        let taken = Taken::read(connection, self.registry, tenants).await?;
         let mut asked_for = HashSet::new();
         let mut obstacles = Vec::new();
         for (index, tenant) in tenants.iter().enumerate() {

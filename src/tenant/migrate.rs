@@ -3,6 +3,7 @@
 use super::registry::{Registry, RegistryError};
 use super::selection::{Selection, SelectionError};
 use crate::event::{Event, Observer, Site};
+use crate::migration::preflight::{self, PreflightError};
 use crate::migration::sql::Severity;
 use crate::migration::{
     Disagreement, ExecuteOptions, Executor, Interrupt, LookError, MigrationSet, Mode, Outcome,
@@ -89,6 +90,9 @@ pub enum MigrateError {
     /// The histories could not be read.
     #[error(transparent)]
     Look(#[from] LookError),
+    /// The server, or the way to it, is not one on which this can be done.
+    #[error(transparent)]
+    Preflight(#[from] PreflightError),
     /// Histories and files disagree.
     #[error("the migration files do not agree with what was applied")]
     Disagree {
@@ -269,6 +273,7 @@ impl<'a> Migrate<'a> {
         observer: &dyn Observer,
         interrupt: &Interrupt,
     ) -> Result<Migrated, MigrateError> {
+        let options = &self.preflight(&prepared, options, observer).await?;
         let executor = |migrations| Executor {
             database: self.database,
             migrations,
@@ -279,9 +284,6 @@ impl<'a> Migrate<'a> {
         };
         let mut migrated = Migrated::default();
         if let Some((set, survey)) = self.shared.zip(prepared.shared) {
-            if !survey.is_clean() {
-                self.refuse_read_only().await?;
-            }
             let outcome = executor(set).run(survey.fleet).await;
             let is_complete = outcome.is_complete();
             migrated.shared = Some(outcome);
@@ -305,9 +307,6 @@ impl<'a> Migrate<'a> {
             Some(survey) => survey,
             None => self.look_at_new_registry(set).await?,
         };
-        if !survey.is_clean() {
-            self.refuse_read_only().await?;
-        }
         migrated.tenants = executor(set).run(survey.fleet).await;
         Ok(migrated)
     }
@@ -323,17 +322,22 @@ impl<'a> Migrate<'a> {
         Ok(self.survey(set, &schemas).await?)
     }
 
-    async fn refuse_read_only(&self) -> Result<(), MigrateError> {
-        let mut connection = self.database.connect("tenantctl").await?;
-        let answer = connection.ask("select pg_is_in_recovery()").await?;
-        connection.close().await;
-        match answer.rows.first().is_some_and(|row| row.flag(0)) {
-            true => Err(ConnectError::ReadOnly {
-                place: self.database.place().into(),
-            }
-            .into()),
-            false => Ok(()),
+    /// Looks at the server, unless there is nothing to do on it.
+    async fn preflight(
+        &self,
+        prepared: &Prepared,
+        options: &ExecuteOptions,
+        observer: &dyn Observer,
+    ) -> Result<ExecuteOptions, PreflightError> {
+        let parts = self.parts(prepared);
+        if parts.iter().all(|(_, survey)| survey.is_clean()) {
+            return Ok(options.clone());
         }
+        let pending = parts
+            .into_iter()
+            .map(|(set, survey)| (set, survey.pending_files().into_iter().collect()));
+        let work: Vec<_> = pending.collect();
+        preflight::check(self.database, &work, options, observer).await
     }
 }
 

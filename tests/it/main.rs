@@ -2,7 +2,13 @@
 
 mod cli;
 mod core;
+mod deaths;
 mod docs;
+mod interrupts;
+mod locks;
+mod no_transaction;
+mod pooler;
 mod resolve;
 mod server;
 mod support;
+mod two_at_once;

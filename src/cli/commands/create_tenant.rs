@@ -13,6 +13,7 @@ use crate::cli::prompt::Person;
 use crate::cli::tenant_prompts;
 use crate::cli::tenant_rows::{self, TenantRow};
 use crate::cli::text::printable;
+use crate::event::{Cause, Failure};
 use crate::migration::scaffold::FolderKind;
 use crate::migration::{Mode, Outcome};
 use crate::name::{HostnameError, SchemaName};
@@ -183,8 +184,8 @@ async fn carry_out(
         .await;
     report.finish();
     Ok(match is_one {
-        true => one(context, create, &tenants[0], &outcome),
-        false => many(context, mode, &refused, &outcome),
+        true => one(context, create, &tenants[0], &outcome?),
+        false => many(context, mode, &refused, &outcome?),
     })
 }
 
@@ -244,6 +245,11 @@ fn one(
     let has_steps = files
         .into_iter()
         .any(|it| create.migrations.is_no_transaction(it));
+    let is_unknown = |failure: &Failure| matches!(failure.cause, Cause::Unknown);
+    if outcome.failed.iter().any(|(_, it)| is_unknown(it)) {
+        report.hint("run the same command again: it says whether the tenant exists");
+        return code;
+    }
     report.always(match (mode, has_steps) {
         (Mode::Adopt, false) => format!("`{name}` is as it was"),
         (_, false) => format!("nothing was created for `{name}`"),

@@ -174,7 +174,7 @@ async fn create_first_tenant(
     }
     let outcome = create
         .run(prepared, options, &Silent, context.signals.heed())
-        .await;
+        .await?;
     if !outcome.is_complete() {
         migration_report::explain(&context.report, Mode::Create, &outcome);
         return Err(not_done("the first tenant could not be created"));

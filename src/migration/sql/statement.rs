@@ -18,6 +18,9 @@ pub struct Statement {
     /// The parser does not understand it: it must not share a message with another statement, and
     /// the server is to say what is wrong with it, if anything is.
     pub alone: bool,
+    /// While it waits for a lock, nobody who reads or writes waits behind it: it builds, drops or
+    /// detaches concurrently.
+    pub is_concurrent: bool,
     kind: String,
     concurrent_index: Option<ConcurrentIndex>,
 }
@@ -91,6 +94,7 @@ fn statement(text: &str, piece: &Piece, cursor: &mut Cursor) -> Statement {
         column: position.column,
         offset: piece.range.start,
         alone: piece.alone,
+        is_concurrent: piece.node.as_ref().is_some_and(is_concurrent),
         kind: piece.node.as_ref().map_or_else(|| first_words(text), kind),
         concurrent_index: piece.node.as_ref().and_then(concurrent_index),
     }
@@ -119,6 +123,18 @@ fn first_words(text: &str) -> String {
     let is_word = |word: &&str| word.chars().all(|c| c.is_alphanumeric() || c == '_');
     let words = text.split_whitespace().take(2).take_while(is_word);
     words.map(str::to_uppercase).collect::<Vec<_>>().join(" ")
+}
+
+fn is_concurrent(node: &Node) -> bool {
+    match node.kind() {
+        Kind::CREATE_INDEX | Kind::DROP_INDEX => has(node, Kind::CONCURRENTLY_KW),
+        Kind::REINDEX => {
+            grammar::contains(node, &[Kind::REINDEX_OPTION_CONCURRENTLY])
+                || node.children().any(|it| has(&it, Kind::CONCURRENTLY_KW))
+        }
+        Kind::ALTER_TABLE => grammar::contains(node, &[Kind::DETACH_CONCURRENTLY]),
+        _ => false,
+    }
 }
 
 fn concurrent_index(node: &Node) -> Option<ConcurrentIndex> {

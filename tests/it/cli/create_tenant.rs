@@ -517,6 +517,7 @@ async fn a_file_that_runs_in_no_transaction_is_picked_up_where_it_stopped() {
         3 | select 1 / 0;
         SQLSTATE 22012
         left behind: `CREATE INDEX` in line 2 took effect
+        the next run begins the file anew, and keeps the concurrent indexes that are there
     `acme` is not registered; the same command again goes on where this one stopped
     [exit status: 1]
     ");
@@ -530,6 +531,7 @@ async fn a_file_that_runs_in_no_transaction_is_picked_up_where_it_stopped() {
         3 | select 1 / 0;
         SQLSTATE 22012
         left behind: `CREATE INDEX` in line 2 took effect
+        the next run begins the file anew, and keeps the concurrent indexes that are there
     `ACME` is not registered; the same command again goes on where this one stopped
     [exit status: 1]
     ");

@@ -378,7 +378,7 @@ async fn whoever_is_in_the_way_is_named() {
     insta::assert_snapshot!(age.replace(&shown, "for [time]:"), @r#"
     ------- stderr -------
     error: the registry is busy
-      held by pid [pid] (blocker, 127.0.0.1), idle in transaction, in a transaction for [time]: begin; update tenants set name = 'x'
+      held by pid [pid] (blocker, 127.0.0.1), idle in transaction, its transaction open for [time]; last statement: begin; update tenants set name = 'x'
       caused by: canceling statement due to lock timeout
         context: while locking tuple (0,1) in relation "tenants"
         SQLSTATE 55P03

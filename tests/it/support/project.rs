@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use tenantctl::pg::server::ServerConnection;
 
 use super::cluster;
+use super::program::Program;
 use super::redact::Redactor;
 use super::terminal::Terminal;
 use super::waiting::Blocker;
@@ -30,7 +31,12 @@ impl Project {
     /// Returns a project as `init --without-users` makes it, with its registry and no migrations
     /// for tenants.
     pub(crate) async fn new() -> Project {
-        let project = Project::empty().await;
+        Project::new_on(cluster::connection()).await
+    }
+
+    /// Returns such a project on another server.
+    pub(crate) async fn new_on(server: &ServerConnection) -> Project {
+        let project = Project::empty_on(server).await;
         for arguments in ["init --without-users", "migrate-schemas --shared"] {
             let output = project.command(arguments).output().unwrap();
             assert!(output.status.success(), "{}", project.shown(&output));
@@ -60,15 +66,19 @@ impl Project {
 
     /// Returns an empty folder and an empty database.
     pub(crate) async fn empty() -> Project {
+        Project::empty_on(cluster::connection()).await
+    }
+
+    async fn empty_on(server: &ServerConnection) -> Project {
         let folders = TempDir::with_prefix("tenantctl-").unwrap();
         for folder in ["project", "home"] {
             fs::create_dir(folders.path().join(folder)).unwrap();
         }
-        let database = create_database().await;
+        let database = create_database(server).await;
         let pool = PgPoolOptions::new().max_connections(2);
         Project {
             pool: pool.connect_lazy_with(database.options()),
-            _dropped: Dropped(database.database.clone()),
+            _dropped: Dropped(database.clone(), server.clone()),
             folders,
             database,
         }
@@ -108,6 +118,15 @@ impl Project {
     pub(crate) async fn query(&self, sql: &str) -> String {
         let rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&self.pool);
         let rows = rows.await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        rows.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Returns a query's rows as they are seen by way of another URL.
+    pub(crate) async fn query_at(&self, url: &str, sql: &str) -> String {
+        let options: PgConnectOptions = url.parse().unwrap();
+        let mut connection = options.extra_float_digits(None).connect().await.unwrap();
+        let rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut connection);
+        let rows = rows.await.unwrap();
         rows.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 
@@ -157,6 +176,21 @@ impl Project {
         self.shown(&program.wait_with_output().unwrap())
     }
 
+    /// Starts the program, and does not wait for it.
+    pub(crate) fn start(&self, arguments: &str) -> Program {
+        Program::start(self.command(arguments))
+    }
+
+    /// Starts the program by way of another, such as `nohup`.
+    pub(crate) fn start_under(&self, other: &str, arguments: &str) -> Program {
+        let program = self.command(arguments);
+        let mut command = Command::new(other);
+        command.arg(program.get_program()).args(program.get_args());
+        command.current_dir(self.folder()).stdin(Stdio::null());
+        command.env("DATABASE_URL", self.database.url());
+        Program::start(command)
+    }
+
     /// Runs the program in a terminal.
     pub(crate) fn terminal(&self, arguments: &str) -> Terminal {
         Terminal::open(self.command(arguments))
@@ -203,36 +237,40 @@ impl Project {
     }
 }
 
-/// Drops a test's database when it is dropped itself.
-struct Dropped(String);
+/// Drops a test's database, on its server, when it is dropped itself.
+struct Dropped(ServerConnection, ServerConnection);
 
 impl Drop for Dropped {
     fn drop(&mut self) {
         // A runtime cannot be entered from within the test's own.
-        let name = self.0.clone();
-        let dropped = thread::spawn(|| drop_database(name)).join();
+        let (name, server) = (self.0.database.clone(), self.1.clone());
+        let dropped = thread::spawn(move || drop_database(&name, &server)).join();
         if !thread::panicking() {
             dropped.expect("the test's database can be dropped");
         }
     }
 }
 
-async fn create_database() -> ServerConnection {
+async fn create_database(server: &ServerConnection) -> ServerConnection {
     let name = format!("test_{:016x}", fastrand::u64(..));
-    on_cluster(&format!("create database {name} template template0")).await;
+    on_cluster(
+        server,
+        &format!("create database {name} template template0"),
+    )
+    .await;
     ServerConnection {
         database: name,
-        ..cluster::connection().clone()
+        ..server.clone()
     }
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn drop_database(name: String) {
-    on_cluster(&format!("drop database {name} with (force)")).await;
+async fn drop_database(name: &str, server: &ServerConnection) {
+    on_cluster(server, &format!("drop database {name} with (force)")).await;
 }
 
-async fn on_cluster(sql: &str) {
-    let options: PgConnectOptions = cluster::connection().options();
+async fn on_cluster(server: &ServerConnection, sql: &str) {
+    let options: PgConnectOptions = server.options();
     let mut connection = options.connect().await.unwrap();
     let run = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection);
     run.await.unwrap();

@@ -14,6 +14,10 @@ static PATTERNS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         ),
         (r"\b\d+(\.\d+)? ?(ms|µs)\b|\b\d+\.\d+ ?s\b", "[time]"),
         (r"\b(pid|process) \d+\b", "$1 [pid]"),
+        (
+            r#""transaction_seconds":[\d.]+"#,
+            r#""transaction_seconds":[time]"#,
+        ),
         (r#""seconds":[\d.e-]+"#, r#""seconds":[time]"#),
         (r#""pid":\s*\d+"#, r#""pid":[pid]"#),
     ];

@@ -1,0 +1,299 @@
+//! What should be known of the server before the first schema is touched: one question, asked when
+//! there is something to do.
+
+use std::time::Duration;
+
+use super::executor::{ExecuteOptions, Mode};
+use super::set::MigrationSet;
+use crate::event::{Event, Observer};
+use crate::pg::{ConnectError, Database, Incomplete, Row, SqlError};
+
+/// A transaction that has been open for so long is worth a warning.
+const LONG: Duration = Duration::from_secs(60);
+
+/// Connections that are left to others.
+const SPARE: i64 = 2;
+
+/// Locks that a statement which makes or changes a table takes, with its indexes and its TOAST
+/// table.
+const LOCKS_PER_STATEMENT: usize = 3;
+
+/// So many times the locks that the lock table is made for fit into it: it may use what shared memory
+/// has to spare.
+const SLACK: usize = 2;
+
+/// Why nothing can be done on this server.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum PreflightError {
+    /// No connection, or a standby.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The server did not answer the question.
+    #[error("the server could not be looked at")]
+    Sql(#[source] SqlError),
+    /// A file needs a session of its own, and a pooler stands in between.
+    #[error(
+        "{migration} runs in no transaction and needs a connection to the server itself, and this is a pooler's"
+    )]
+    Pooled {
+        /// The first such file, as it is shown.
+        migration: String,
+    },
+}
+
+impl From<Incomplete> for PreflightError {
+    fn from(incomplete: Incomplete) -> Self {
+        match incomplete {
+            Incomplete::Sql(error) => Self::Sql(error),
+            Incomplete::Lost(error) => Self::Connect(error),
+        }
+    }
+}
+
+/// What is about to be done: files of a folder.
+pub type Work<'a> = (&'a MigrationSet, Vec<usize>);
+
+/// Looks at the server, warns of what will be in the way, and returns the options to go on with:
+/// with fewer jobs where there are not enough free connections.
+///
+/// # Errors
+///
+/// [`PreflightError`] when the work cannot be done there, or not by way of this connection.
+pub async fn check(
+    database: &Database,
+    work: &[Work<'_>],
+    options: &ExecuteOptions,
+    observer: &dyn Observer,
+) -> Result<ExecuteOptions, PreflightError> {
+    let mut connection = database.connect("tenantctl").await?;
+    let rows = connection.ask(&question()).await?.rows;
+    connection.close().await;
+    let server = Server::from(&rows[0]);
+    if server.is_standby {
+        let place = database.place().into();
+        return Err(ConnectError::ReadOnly { place }.into());
+    }
+    refuse_pooler(database, work, options.mode).await?;
+    let jobs = server.jobs(options.jobs);
+    let warnings = [
+        server.long_transactions(),
+        server.dump(),
+        server.fewer_jobs(options.jobs, jobs),
+        server.lock_table(largest(work), jobs),
+    ];
+    for warning in warnings.into_iter().flatten() {
+        observer.observe(&Event::Warning(warning));
+    }
+    Ok(ExecuteOptions {
+        jobs,
+        ..options.clone()
+    })
+}
+
+async fn refuse_pooler(
+    database: &Database,
+    work: &[Work<'_>],
+    mode: Mode,
+) -> Result<(), PreflightError> {
+    let alone = work.iter().find_map(|(set, files)| {
+        let file = files.iter().find(|&&file| set.is_no_transaction(file))?;
+        Some(set.label(*file))
+    });
+    let (Some(migration), Mode::Apply | Mode::Create) = (alone, mode) else {
+        return Ok(());
+    };
+    match database.connect_directly("tenantctl").await? {
+        Some(connection) => {
+            connection.close().await;
+            Ok(())
+        }
+        None => Err(PreflightError::Pooled { migration }),
+    }
+}
+
+/// Returns how many statements that lock relations are in the largest plan.
+fn largest(work: &[Work<'_>]) -> usize {
+    let locks = |kind: &str| {
+        ["CREATE", "ALTER", "DROP"]
+            .iter()
+            .any(|it| kind.starts_with(it))
+    };
+    let statements = |set: &MigrationSet, file| {
+        let all = set.statements(file).iter();
+        all.filter(|statement| locks(statement.kind())).count()
+    };
+    let plan = |(set, files): &Work<'_>| files.iter().map(|&file| statements(set, file)).sum();
+    work.iter().map(plan).max().unwrap_or_default()
+}
+
+/// What a server said of itself.
+#[derive(Debug, Clone, Default)]
+struct Server {
+    is_standby: bool,
+    /// Connections that an ordinary role can still open, besides the one that asked.
+    free: i64,
+    long: i64,
+    oldest: Option<Transaction>,
+    dump: Option<Transaction>,
+    /// Locks the server's lock table is made for.
+    locks: usize,
+    locks_per_transaction: usize,
+}
+
+#[derive(Debug, Clone)]
+struct Transaction {
+    pid: i64,
+    application_name: String,
+    age: Duration,
+}
+
+fn question() -> String {
+    let transaction = |condition: &str| {
+        format!(
+            "(select array_to_string(array[pid::text, (extract(epoch from age)::int8)::text, name], ' ') \
+             from others where {condition} order by age desc limit 1)"
+        )
+    };
+    let seconds = LONG.as_secs();
+    format!(
+        "with others as (select pid, coalesce(application_name, '') as name, \
+             clock_timestamp() - xact_start as age \
+           from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() \
+             and backend_type = 'client backend'), \
+         setting as (select name, setting::int8 as value from pg_settings where name in \
+           ('max_connections', 'superuser_reserved_connections', 'reserved_connections', \
+            'max_locks_per_transaction', 'max_prepared_transactions')) \
+         select pg_is_in_recovery(), \
+           (select sum(case name when 'max_connections' then value \
+              when 'superuser_reserved_connections' then -value \
+              when 'reserved_connections' then -value else 0 end) from setting) \
+             - (select count(*) from pg_stat_activity \
+                 where coalesce(backend_type = 'client backend', usesysid is not null)), \
+           (select count(*) from others where age > interval '{seconds} s'), \
+           {}, {}, \
+           (select value from setting where name = 'max_locks_per_transaction'), \
+           (select sum(value) from setting \
+             where name in ('max_connections', 'max_prepared_transactions'))",
+        transaction(&format!("age > interval '{seconds} s'")),
+        transaction("name = 'pg_dump' and age is not null"),
+    )
+}
+
+impl From<&Row> for Server {
+    fn from(row: &Row) -> Self {
+        let count = |index| row.number(index).unwrap_or_default();
+        let locks_per_transaction = count(5).unsigned_abs() as usize;
+        Self {
+            is_standby: row.flag(0),
+            free: count(1),
+            long: count(2),
+            oldest: row.get(3).and_then(transaction),
+            dump: row.get(4).and_then(transaction),
+            locks: locks_per_transaction * count(6).unsigned_abs() as usize,
+            locks_per_transaction,
+        }
+    }
+}
+
+/// Reads `4711 12 myapp`.
+fn transaction(text: &str) -> Option<Transaction> {
+    let mut words = text.splitn(3, ' ');
+    Some(Transaction {
+        pid: words.next()?.parse().ok()?,
+        age: Duration::from_secs(words.next()?.parse().ok()?),
+        application_name: words.next()?.escape_debug().to_string(),
+    })
+}
+
+impl Server {
+    /// Returns how many schemas to work on at once: one connection looks at what they wait for, and
+    /// the connection that asked is closed by then.
+    fn jobs(&self, wanted: usize) -> usize {
+        let most = usize::try_from(self.free - SPARE).unwrap_or_default();
+        wanted.min(most).max(1)
+    }
+
+    fn fewer_jobs(&self, wanted: usize, jobs: usize) -> Option<String> {
+        (jobs < wanted).then(|| {
+            let free = self.free.max(0);
+            format!(
+                "the server has {free} free connections: working on {jobs} at once instead of {wanted}"
+            )
+        })
+    }
+
+    fn long_transactions(&self) -> Option<String> {
+        let Transaction {
+            pid,
+            application_name,
+            age,
+        } = self.oldest.as_ref()?;
+        let (number, age) = (self.long, humantime::format_duration(*age));
+        let transactions = match number {
+            1 => "1 transaction has".to_owned(),
+            _ => format!("{number} transactions have"),
+        };
+        Some(format!(
+            "{transactions} been open for more than {}, the oldest for {age} (pid {pid}, \
+             {application_name}): what they use is busy until they end",
+            humantime::format_duration(LONG)
+        ))
+    }
+
+    fn dump(&self) -> Option<String> {
+        let Transaction { pid, age, .. } = self.dump.as_ref()?;
+        let age = humantime::format_duration(*age);
+        Some(format!(
+            "a pg_dump has been running for {age} (pid {pid}): what it dumps is busy until it ends"
+        ))
+    }
+
+    fn lock_table(&self, statements: usize, jobs: usize) -> Option<String> {
+        let wanted = statements * LOCKS_PER_STATEMENT * jobs;
+        let (locks, each) = (self.locks, self.locks_per_transaction);
+        (wanted > locks * SLACK).then(|| {
+            format!(
+                "the largest plan changes {statements} objects, for which {jobs} at once may take about \
+                 {wanted} locks; the server is set up for {locks} and has room for perhaps {SLACK} times \
+                 as many (`max_locks_per_transaction` is {each}): use fewer `--jobs`, smaller files, or a larger setting"
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(free: i64) -> Server {
+        Server {
+            free,
+            locks: 6400,
+            locks_per_transaction: 64,
+            ..Server::default()
+        }
+    }
+
+    #[test]
+    fn some_connections_are_left_to_others() {
+        assert_eq!(server(90).jobs(4), 4);
+        assert_eq!(server(5).jobs(64), 3);
+    }
+
+    #[test]
+    fn one_job_is_always_tried() {
+        for free in [-3, 0, 1, 2, 3] {
+            assert_eq!(server(free).jobs(8), 1);
+        }
+    }
+
+    #[test]
+    fn the_lock_table_is_compared_with_the_largest_plan() {
+        assert_eq!(server(90).lock_table(30, 4), None);
+        let warning = server(90).lock_table(2000, 4).unwrap();
+        assert!(
+            warning.contains("24000 locks; the server is set up for 6400"),
+            "{warning}"
+        );
+    }
+}

@@ -1,0 +1,364 @@
+//! Waiting for locks: what is busy is tried again, and nobody waits behind us for long.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sqlx::{ConnectOptions, Executor};
+use tenantctl::pg::server::ServerConnection;
+
+use crate::support::{Project, eventually};
+
+const ALTER: &str = "alter table orders add column note text";
+
+/// Returns tenants that have a table of orders, and a migration that alters it.
+async fn with_orders<const N: usize>(schemas: [&str; N]) -> Project {
+    let project = Project::with_tenants(schemas).await;
+    project.tenant_migration("V1__orders.sql", "create table orders (id int)");
+    project.migrate();
+    project.tenant_migration("V2__notes.sql", ALTER);
+    project
+}
+
+impl Project {
+    /// Applies what is pending, which is to work.
+    pub(crate) fn migrate(&self) {
+        let output = self.command("migrate-schemas --all").output().unwrap();
+        assert!(output.status.success(), "{}", self.shown(&output));
+    }
+
+    /// Returns in how many schemas a version is recorded.
+    pub(crate) async fn recorded(&self, version: u32) -> usize {
+        let schemas = self.query("select schema_name from public.tenants").await;
+        let mut recorded = 0;
+        for schema in schemas.lines() {
+            let table = format!("\"{schema}\".refinery_schema_history");
+            let exists = format!("select to_regclass('{table}') is not null");
+            let question = format!("select count(*) from {table} where version = {version}");
+            recorded +=
+                usize::from(self.query(&exists).await == "t" && self.query(&question).await == "1");
+        }
+        recorded
+    }
+
+    /// Waits until a connection of the program waits for a lock.
+    async fn somebody_waits(&self) {
+        let waiting = "select count(*) > 0 from pg_stat_activity where wait_event_type = 'Lock' \
+            and datname = current_database() and application_name like 'tenantctl %'";
+        eventually("a migration waits for a lock", async || {
+            self.query(waiting).await == "t"
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_busy_schema_is_migrated_once_the_application_lets_go() {
+    let project = with_orders(["acme", "globex"]).await;
+    let blocker = project.blocker("select * from acme.orders").await;
+    let program = project.start("migrate-schemas --all");
+    project.somebody_waits().await;
+    eventually("the other one is done", async || {
+        project.recorded(2).await == 1
+    })
+    .await;
+    blocker.release().await;
+
+    insta::assert_snapshot!(project.shown(&program.ends()), @"
+    2 schemas migrated, 1 up to date
+    ------- stderr -------
+    globex: applied V2 `notes`
+    acme: applied V2 `notes`
+    ");
+    assert_eq!(project.recorded(2).await, 2);
+}
+
+#[tokio::test]
+async fn a_schema_that_stays_busy_is_named_with_who_holds_it() {
+    let project = with_orders(["acme", "globex"]).await;
+    let _blocker = project.blocker("select * from acme.orders").await;
+
+    insta::assert_snapshot!(project.run("migrate-schemas --all --retries 2"), @"
+    1 schema migrated, 1 up to date, 1 busy
+    ------- stderr -------
+    globex: applied V2 `notes`
+    acme: busy, will be tried again: V2 `notes` at migrations/tenant/V2__notes.sql:1: canceling statement due to lock timeout
+    error: schema `acme` is busy
+      caused by: V2 `notes`: canceling statement due to lock timeout
+         --> migrations/tenant/V2__notes.sql:1
+          |
+        1 | alter table orders add column note text
+        held by pid [pid] (blocker, 127.0.0.1), idle in transaction, its transaction open for [time]; last statement: begin; select * from acme.orders
+    hint: run `tenantctl migrate-schemas --schema=acme`
+    [exit status: 6]
+    ");
+    assert_eq!(project.recorded(2).await, 1);
+    let columns = "select count(*) from information_schema.columns \
+        where table_schema = 'acme' and column_name = 'note'";
+    assert_eq!(project.query(columns).await, "0");
+}
+
+#[tokio::test]
+async fn a_schema_that_stays_busy_is_reported_in_json_with_who_holds_it() {
+    let project = with_orders(["acme"]).await;
+    let _blocker = project.blocker("select * from acme.orders").await;
+    let arguments = "migrate-schemas --tenants --retries 2 --format json --quiet";
+    insta::assert_snapshot!(project.run(arguments), @r#"
+    {"type":"busy","schema":"acme","message":"V2 `notes` at migrations/tenant/V2__notes.sql:1: canceling statement due to lock timeout","file":"migrations/tenant/V2__notes.sql","line":1,"held_by":[{"pid":[pid],"application_name":"blocker","client":"127.0.0.1","state":"idle in transaction","transaction_seconds":[time],"query":"begin; select * from acme.orders"}]}
+    {"type":"summary","applied":0,"up_to_date":0,"failed":0,"busy":1,"not_attempted":0,"exit_status":6}
+    ------- stderr -------
+    error: schema `acme` is busy
+      caused by: V2 `notes`: canceling statement due to lock timeout
+         --> migrations/tenant/V2__notes.sql:1
+          |
+        1 | alter table orders add column note text
+        held by pid [pid] (blocker, 127.0.0.1), idle in transaction, its transaction open for [time]; last statement: begin; select * from acme.orders
+    hint: run `tenantctl migrate-schemas --schema=acme`
+    [exit status: 6]
+    "#);
+}
+
+#[tokio::test]
+async fn busy_and_failed_is_partly_done() {
+    let project = with_orders(["acme", "bad", "good"]).await;
+    project
+        .sql("alter table bad.orders add column note text")
+        .await;
+    let _blocker = project.blocker("select * from acme.orders").await;
+    insta::assert_snapshot!(project.run("migrate-schemas --tenants --retries 2"), @r#"
+    1 schema migrated, 1 failed, 1 busy
+    ------- stderr -------
+    good: applied V2 `notes`
+    acme: busy, will be tried again: V2 `notes` at migrations/tenant/V2__notes.sql:1: canceling statement due to lock timeout
+    error: migration V2 `notes` could not be applied to schema `bad`
+      caused by: column "note" of relation "orders" already exists
+         --> migrations/tenant/V2__notes.sql:1
+          |
+        1 | alter table orders add column note text
+        SQLSTATE 42701
+    error: schema `acme` is busy
+      caused by: V2 `notes`: canceling statement due to lock timeout
+         --> migrations/tenant/V2__notes.sql:1
+          |
+        1 | alter table orders add column note text
+        held by pid [pid] (blocker, 127.0.0.1), idle in transaction, its transaction open for [time]; last statement: begin; select * from acme.orders
+    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --schema=bad --schema=acme`
+    [exit status: 4]
+    "#);
+}
+
+#[tokio::test]
+async fn a_reader_never_waits_behind_us_for_longer_than_the_lock_timeout() {
+    let project = with_orders(["acme"]).await;
+    let _blocker = project.blocker("select * from acme.orders").await;
+    let reader = Reader::start(project.database());
+    let output = project.run("migrate-schemas --tenants --lock-timeout 700ms --retries 4");
+    let longest = reader.longest_wait();
+    assert!(output.contains("[exit status: 6]"), "{output}");
+    // Its own work, on a busy machine, comes on top.
+    assert!(longest < Duration::from_millis(1500), "{longest:?}");
+}
+
+/// Reads a tenant's table all the time, as an application does.
+struct Reader {
+    stop: Arc<AtomicBool>,
+    thread: thread::JoinHandle<Duration>,
+}
+
+impl Reader {
+    fn start(database: &ServerConnection) -> Reader {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (stopped, options) = (stop.clone(), database.options());
+        let thread = thread::spawn(move || read_until(&stopped, options));
+        Reader { stop, thread }
+    }
+
+    fn longest_wait(self) -> Duration {
+        self.stop.store(true, Ordering::SeqCst);
+        self.thread.join().unwrap()
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn read_until(stopped: &AtomicBool, options: sqlx::postgres::PgConnectOptions) -> Duration {
+    let mut connection = options.connect().await.unwrap();
+    let mut longest = Duration::ZERO;
+    while !stopped.load(Ordering::SeqCst) {
+        let begun = Instant::now();
+        connection.execute("select from acme.orders").await.unwrap();
+        longest = longest.max(begun.elapsed());
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    longest
+}
+
+#[tokio::test]
+async fn nothing_is_locked_while_a_busy_schema_waits_for_its_next_turn() {
+    let project = with_orders(["acme"]).await;
+    project.sql("create table acme.other (id int)").await;
+    project.tenant_migration(
+        "V2__notes.sql",
+        &format!("alter table other add column x int; {ALTER}"),
+    );
+    let blocker = project.blocker("select * from acme.orders").await;
+    let program = project.start("migrate-schemas --tenants");
+    project.somebody_waits().await;
+    let locks = "select count(*) from pg_locks where relation = 'acme.other'::regclass \
+        and mode = 'AccessExclusiveLock' and granted";
+    eventually("it lets go in between", async || {
+        project.query(locks).await == "0"
+    })
+    .await;
+    blocker.release().await;
+    assert_eq!(program.ends().status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn autovacuum_yields_without_a_human() {
+    let project = with_orders(["acme"]).await;
+    project
+        .sql(
+            "alter table acme.orders set (autovacuum_vacuum_cost_delay = 100, \
+               autovacuum_vacuum_cost_limit = 1, autovacuum_enabled = off); \
+             insert into acme.orders select generate_series(1, 60000); \
+             delete from acme.orders",
+        )
+        .await;
+    // A manual VACUUM does not yield; only the real one does, and it comes when it likes. So the
+    // test looks at what makes it yield: somebody has waited for as long as `deadlock_timeout`.
+    let blocker = project
+        .blocker("lock table acme.orders in share update exclusive mode")
+        .await;
+    let program = project.start("migrate-schemas --tenants");
+    let patient = "select count(*) > 0 from pg_stat_activity a where wait_event_type = 'Lock' \
+        and datname = current_database() \
+        and clock_timestamp() - query_start > interval '1.1 seconds'";
+    eventually("one attempt waits for longer", async || {
+        project.query(patient).await == "t"
+    })
+    .await;
+    blocker.release().await;
+    assert_eq!(program.ends().status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn no_tenant_is_started_while_the_shared_schema_is_busy() {
+    let project = with_orders(["acme"]).await;
+    project.shared_migration("V2__notes.sql", "alter table tenants add column note text");
+    let _blocker = project.blocker("select * from public.tenants").await;
+    insta::assert_snapshot!(project.run("migrate-schemas --all --retries 2"), @"
+    1 schema busy, 1 not attempted
+    ------- stderr -------
+    public: busy, will be tried again: V2 `notes` at migrations/shared/V2__notes.sql:1: canceling statement due to lock timeout
+    error: schema `public` is busy
+      caused by: V2 `notes`: canceling statement due to lock timeout
+         --> migrations/shared/V2__notes.sql:1
+          |
+        1 | alter table tenants add column note text
+        held by pid [pid] (blocker, 127.0.0.1), idle in transaction, its transaction open for [time]; last statement: begin; select * from public.tenants
+    not attempted: acme
+    error: no tenant was started, as the shared schema comes first
+    hint: run the same command again: it does only what is left
+    [exit status: 6]
+    ");
+    assert_eq!(project.recorded(2).await, 0);
+}
+
+#[tokio::test]
+async fn races_for_one_shared_row_of_a_catalog_are_run_again() {
+    let schemas: [String; 24] = std::array::from_fn(|number| format!("t{number}"));
+    let project = Project::with_tenants(schemas.each_ref().map(String::as_str)).await;
+    project.tenant_migration(
+        "V1__grant.sql",
+        "-- tenantctl: allow other-schema\n\
+         create table a (id int);\n\
+         grant usage on schema public to pg_monitor;\n\
+         comment on schema public is 'everybody''s';\n\
+         create or replace function public.one() returns int language sql as 'select 1';",
+    );
+    let output = project.run("migrate-schemas --tenants --jobs 8 --quiet");
+    assert_eq!(output, "24 schemas migrated\n");
+}
+
+#[tokio::test]
+async fn the_victim_of_a_deadlock_is_run_again() {
+    let project = Project::with_tenants(["acme", "globex"]).await;
+    // Only with `one` table after the other does each wait for the other's.
+    project
+        .sql("create table public.first (id int); create table public.second (id int)")
+        .await;
+    project.tenant_migration("V1__a.sql", "create table a (id int)");
+    project.migrate();
+    project.tenant_migration(
+        "V2__lock.sql",
+        "-- tenantctl: allow other-schema\n\
+         select case current_schema when 'acme' then pg_advisory_xact_lock(1) \
+           else pg_advisory_xact_lock(2) end;\n\
+         select pg_sleep(0.3);\n\
+         select case current_schema when 'acme' then pg_advisory_xact_lock(2) \
+           else pg_advisory_xact_lock(1) end;\n\
+         insert into a values (1);",
+    );
+    let output = project.run("migrate-schemas --tenants --lock-timeout 5s --jobs 2 --quiet");
+    assert_eq!(output, "2 schemas migrated\n");
+    let rows = "select count(*) from (table acme.a union all table globex.a) as a";
+    assert_eq!(project.query(rows).await, "2");
+}
+
+#[tokio::test]
+async fn a_serialization_failure_is_run_again() {
+    let project = Project::with_tenants(["acme"]).await;
+    project.sql("create sequence public.tries").await;
+    project.tenant_migration(
+        "V1__once.sql",
+        "-- tenantctl: allow other-schema\n\
+         create table a (id int);\n\
+         insert into a values (1);\n\
+         do $$ begin if nextval('public.tries') < 3 then \
+           raise 'could not serialize access' using errcode = '40001'; end if; end $$;",
+    );
+    let output = project.run("migrate-schemas --tenants --quiet");
+    assert!(output.contains("1 schema migrated\n"), "{output}");
+    assert_eq!(project.query("select count(*) from acme.a").await, "1");
+}
+
+#[tokio::test]
+async fn the_others_come_first_with_a_single_job() {
+    let schemas: [String; 50] = std::array::from_fn(|number| format!("t{number:02}"));
+    let project = with_orders(schemas.each_ref().map(String::as_str)).await;
+    let blocker = project.blocker("select * from t00.orders").await;
+    let program = project.start("migrate-schemas --tenants --jobs 1 --verbose");
+    eventually("the 49 others are done", async || {
+        project.recorded(2).await == 49
+    })
+    .await;
+    blocker.release().await;
+    let output = program.ends();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(lines.last().unwrap().starts_with("t00: applied"), "{said}");
+    let tries = lines.iter().filter(|it| it.starts_with("t00: busy"));
+    assert!(tries.count() >= 1, "{said}");
+}
+
+#[tokio::test]
+async fn a_lock_timeout_is_refused_before_anything_is_done() {
+    let project = Project::empty().await;
+    for wrong in ["abc", "-5s", "99999h", "0"] {
+        let mut command = project.command(&format!("migrate-schemas --all --lock-timeout={wrong}"));
+        let output = command
+            .env("DATABASE_URL", "postgres://nowhere.invalid/x")
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", project.shown(&output));
+    }
+    insta::assert_snapshot!(project.run("migrate-schemas --all --lock-timeout 0"), @"
+    ------- stderr -------
+    error: invalid value '0' for '--lock-timeout <TIME>': `0` is less than a millisecond; no limit is spelled `off`
+
+    For more information, try '--help'.
+    [exit status: 2]
+    ");
+}

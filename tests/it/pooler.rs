@@ -1,0 +1,107 @@
+//! Through PgBouncer in transaction mode, where a session belongs to everybody.
+
+use crate::support::Project;
+use crate::support::pgbouncer::PgBouncer;
+
+impl Project {
+    fn run_through(&self, pooler: &PgBouncer, arguments: &str) -> String {
+        let mut command = self.command(arguments);
+        let output = command.env("DATABASE_URL", pooler.url()).output().unwrap();
+        self.redacted(&self.shown(&output).replace(&pooler.url(), "[pooler]"))
+    }
+}
+
+#[tokio::test]
+async fn every_command_works_through_a_pooler() {
+    let project = Project::new().await;
+    let Some(pooler) = PgBouncer::start(project.database()).await else {
+        return;
+    };
+    project.add_many_tenants(20).await;
+    project.add_traces(1, 0.0);
+    for arguments in [
+        "migrate-schemas --all --jobs 8 --quiet",
+        "migrate-schemas --all --one-by-one --quiet",
+        "create-tenant --schema acme --domain acme.localhost --no-input --quiet",
+        "status",
+        "list-tenants",
+        "migrate-schemas --all --check",
+        "migrate-schemas --all --dry-run",
+        "resolve acme.localhost",
+    ] {
+        let said = project.run_through(&pooler, arguments);
+        assert!(!said.contains("[exit status"), "{arguments}: {said}");
+    }
+    assert_eq!(project.versions().await, "V1: 21");
+}
+
+#[tokio::test]
+async fn nothing_of_a_session_reaches_another_client() {
+    let project = Project::new().await;
+    let Some(pooler) = PgBouncer::start(project.database()).await else {
+        return;
+    };
+    project.add_many_tenants(10).await;
+    // The grammar refuses what it can see; this it cannot.
+    project.tenant_migration(
+        "V1__a.sql",
+        "create table a ();\n\
+         do $$ begin execute 'set work_mem = ''1MB'''; execute 'create temporary table t ()'; \
+           execute 'set search_path = nowhere'; execute 'set role pg_monitor'; end $$;",
+    );
+    let said = project.run_through(&pooler, "migrate-schemas --tenants --jobs 1 --quiet");
+    assert_eq!(said, "10 schemas migrated\n");
+    let left = "select current_setting('work_mem'), current_setting('search_path'), current_user, \
+        (select count(*) from pg_class where relpersistence = 't'), \
+        (select count(*) from pg_locks join pg_database d on d.oid = database \
+           where locktype = 'advisory' and datname = current_database())";
+    for _ in 0..3 {
+        let seen = project.query_at(&pooler.url(), left).await;
+        assert_eq!(seen, "4MB|\"$user\", public|postgres|0|0");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_needs_a_session_is_refused_before_anything_is_done() {
+    let project = Project::new().await;
+    let Some(pooler) = PgBouncer::start(project.database()).await else {
+        return;
+    };
+    project.add_many_tenants(2).await;
+    project.add_traces(1, 0.0);
+    project.tenant_migration(
+        "V2__index.sql",
+        "-- tenantctl: no-transaction\ncreate index concurrently log_version on log (version);",
+    );
+    insta::assert_snapshot!(project.run_through(&pooler, "migrate-schemas --all"), @"
+    ------- stderr -------
+    error: V2 `index` runs in no transaction and needs a connection to the server itself, and this is a pooler's
+    hint: nothing was changed; give the server's own host and port with `--database-url`
+    [exit status: 2]
+    ");
+    assert_eq!(project.versions().await, "");
+    insta::assert_snapshot!(project.run_through(&pooler, "create-tenant --schema acme --no-input"), @"
+    ------- stderr -------
+    error: V2 `index` runs in no transaction and needs a connection to the server itself, and this is a pooler's
+    hint: nothing was changed; give the server's own host and port with `--database-url`
+    [exit status: 2]
+    ");
+    let schemas = "select count(*) from pg_namespace where nspname = 'acme'";
+    assert_eq!(project.query(schemas).await, "0");
+}
+
+#[tokio::test]
+async fn busy_is_busy_through_a_pooler_too() {
+    let project = Project::new().await;
+    let Some(pooler) = PgBouncer::start(project.database()).await else {
+        return;
+    };
+    project.add_many_tenants(1).await;
+    project.add_traces(1, 0.0);
+    project.migrate();
+    project.tenant_migration("V2__log.sql", "alter table log add column x int");
+    let _blocker = project.blocker("select from t1.log").await;
+    let said = project.run_through(&pooler, "migrate-schemas --tenants --retries 2");
+    assert!(said.contains("(blocker, 127.0.0.1)"), "{said}");
+    assert!(said.contains("[exit status: 6]"), "{said}");
+}

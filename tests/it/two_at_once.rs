@@ -1,0 +1,181 @@
+//! Two at once: each migration is applied once in each schema, and everybody tells the truth.
+
+use std::process::Output;
+
+use crate::support::{Program, Project, eventually};
+
+impl Project {
+    /// Runs the program several times at once.
+    fn at_once(&self, arguments: impl IntoIterator<Item = String>) -> Vec<Output> {
+        let programs: Vec<Program> = arguments.into_iter().map(|it| self.start(&it)).collect();
+        programs.into_iter().map(Program::ends).collect()
+    }
+
+    /// Runs a migration of 12 schemas several times at once, and looks at what came of it.
+    async fn migrates_once(&self, runs: usize) {
+        self.add_many_tenants(12).await;
+        self.add_traces(1, 0.01);
+        self.add_traces(2, 0.0);
+        let same = std::iter::repeat_n("migrate-schemas --all --jobs 2".to_owned(), runs);
+        for output in self.at_once(same) {
+            let shown = self.shown(&output);
+            assert_eq!(output.status.code(), Some(0), "{shown}");
+            assert!(!shown.contains("error"), "{shown}");
+        }
+        assert_eq!(self.versions().await, "V2: 12");
+    }
+}
+
+#[tokio::test]
+async fn three_runs_apply_each_migration_once() {
+    Project::new().await.migrates_once(3).await;
+}
+
+#[tokio::test]
+async fn eight_runs_apply_each_migration_once() {
+    Project::new().await.migrates_once(8).await;
+}
+
+#[tokio::test]
+async fn of_five_that_create_one_tenant_one_does() {
+    let project = Project::new().await;
+    project.add_traces(1, 0.1);
+    let create = "create-tenant --schema acme --domain acme.localhost --no-input";
+    let outputs = project.at_once(std::iter::repeat_n(create.to_owned(), 5));
+    let (done, refused): (Vec<_>, Vec<_>) = outputs.iter().partition(|it| it.status.success());
+    assert_eq!(done.len(), 1);
+    for output in refused {
+        let shown = project.shown(output);
+        assert_eq!(output.status.code(), Some(1), "{shown}");
+        assert!(shown.contains("exists"), "{shown}");
+    }
+    let rows = "select (select count(*) from tenants), (select count(*) from domains)";
+    assert_eq!(project.query(rows).await, "1|1");
+    assert_eq!(project.versions().await, "V1: 1");
+}
+
+#[tokio::test]
+async fn of_two_that_create_a_tenant_with_one_domain_one_does() {
+    let project = Project::new().await;
+    project.add_traces(1, 0.1);
+    let create =
+        |name: &str| format!("create-tenant --schema {name} --domain a.localhost --no-input");
+    let outputs = project.at_once([create("acme"), create("globex")]);
+    let refused = outputs.iter().find(|it| !it.status.success()).unwrap();
+    let shown = project.shown(refused).replace("globex", "acme");
+    insta::assert_snapshot!(shown, @"
+    ------- stderr -------
+    error: tenant `acme` could not be created
+      caused by: domain `a.localhost` is taken
+    nothing was created for `acme`
+    [exit status: 1]
+    ");
+    let rows = "select (select count(*) from tenants), (select count(*) from domains)";
+    assert_eq!(project.query(rows).await, "1|1");
+    assert_eq!(project.versions().await, "V1: 1");
+}
+
+#[tokio::test]
+async fn eight_tenants_are_created_at_once() {
+    let project = Project::new().await;
+    project.add_traces(1, 0.0);
+    let create = |number: u32| format!("create-tenant --schema t{number} --no-input");
+    for output in project.at_once((0..8).map(create)) {
+        assert_eq!(output.status.code(), Some(0), "{}", project.shown(&output));
+    }
+    assert_eq!(project.versions().await, "V1: 8");
+}
+
+#[tokio::test]
+async fn looking_waits_for_nothing() {
+    let project = Project::new().await;
+    project.add_many_tenants(3).await;
+    project.add_traces(1, 30.0);
+    let program = project.start("migrate-schemas --tenants --jobs 2");
+    project.pausing(2).await;
+    for command in ["status", "list-tenants", "migrate-schemas --all --dry-run"] {
+        let output = project.command(command).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", project.shown(&output));
+    }
+    let check = project.command("status --check").output().unwrap();
+    assert_eq!(check.status.code(), Some(3), "{}", project.shown(&check));
+    project.pausing(2).await;
+    program.kill();
+}
+
+#[tokio::test]
+async fn looking_does_not_wait_for_a_history_that_somebody_has_locked() {
+    let project = Project::new().await;
+    project.add_many_tenants(70).await;
+    project.add_traces(1, 0.0);
+    project.migrate();
+    let _blocker = project
+        .blocker("lock table t7.refinery_schema_history")
+        .await;
+    let begun = std::time::Instant::now();
+    insta::assert_snapshot!(project.run("status"), @"
+    shared schema `public` at V1
+    69 schemas at V1 · 1 schema unreadable: t7
+      unreadable: somebody has locked its table `refinery_schema_history`
+        in t7
+    ");
+    assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_schema_that_somebody_has_locked_is_busy() {
+    let project = Project::with_tenants(["acme"]).await;
+    project.add_traces(1, 0.0);
+    let key = "hashtextextended('tenantctl:acme', 0)";
+    let _blocker = project
+        .blocker(&format!("select pg_advisory_xact_lock({key})"))
+        .await;
+    insta::assert_snapshot!(project.run("migrate-schemas --tenants --retries 0"), @"
+    1 schema busy
+    ------- stderr -------
+    error: schema `acme` is busy
+      caused by: another run, or somebody else, holds its lock
+        held by pid [pid] (blocker, 127.0.0.1), idle in transaction, its transaction open for [time]; last statement: begin; select pg_advisory_xact_lock(hashtextextended('tenantctl:acme', 0))
+    hint: run `tenantctl migrate-schemas --schema=acme`
+    [exit status: 6]
+    ");
+}
+
+#[tokio::test]
+async fn a_schema_that_an_idle_session_has_locked_is_busy() {
+    let project = Project::with_tenants(["acme"]).await;
+    project.add_traces(1, 0.0);
+    let key = "hashtextextended('tenantctl:acme', 0)";
+    let lock = format!("select pg_advisory_lock({key}); commit");
+    let _blocker = project.blocker(&lock).await;
+    insta::assert_snapshot!(project.run("migrate-schemas --tenants --retries 0"), @"
+    1 schema busy
+    ------- stderr -------
+    error: schema `acme` is busy
+      caused by: another run, or somebody else, holds its lock
+        held by pid [pid] (blocker, 127.0.0.1), idle, in no transaction; last statement: begin; select pg_advisory_lock(hashtextextended('tenantctl:acme', 0)); commit
+    hint: run `tenantctl migrate-schemas --schema=acme`
+    [exit status: 6]
+    ");
+}
+
+#[tokio::test]
+async fn what_another_run_did_is_not_done_again() {
+    let project = Project::with_tenants(["acme"]).await;
+    project.add_traces(1, 1.0);
+    let first = project.start("migrate-schemas --tenants");
+    project.pausing(1).await;
+    let second = project.start("migrate-schemas --tenants");
+    eventually("the second has been there", async || {
+        project.query("select count(*) from pg_stat_activity where datname = current_database() and application_name ~ '^tenantctl [0-9a-f]{8} 0'").await == "2"
+    })
+    .await;
+    assert_eq!(first.ends().status.code(), Some(0));
+    insta::assert_snapshot!(project.shown(&second.ends()), @"
+    1 schema up to date
+    ------- stderr -------
+    acme: busy, will be tried again: another run, or somebody else, holds its lock
+    acme: already up to date
+    ");
+    assert_eq!(project.versions().await, "V1: 1");
+}
