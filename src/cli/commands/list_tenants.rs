@@ -16,6 +16,8 @@ use crate::tenant::{Tenant, Tenants, list_tenants};
 /// selection, all of them, and the shared schema's own row if it has one.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ListTenantsArgs {
+    #[command(flatten)]
+    selection: SelectionArgs,
 }
 
 pub(crate) async fn run(context: &mut Context, args: &ListTenantsArgs) -> CommandResult {
@@ -26,9 +28,6 @@ pub(crate) async fn run(context: &mut Context, args: &ListTenantsArgs) -> Comman
     connection.close().await;
     show(&context.report, &tenants);
     Ok(ExitCode::Done)
-
-    #[command(flatten)]
-    selection: SelectionArgs,
 }
 
 fn show(report: &Report, tenants: &Tenants) {
