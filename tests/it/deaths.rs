@@ -450,15 +450,18 @@ async fn a_full_lock_table_stops_the_run() {
         .map(|n| format!("create table x{n} ();\n"))
         .collect();
     project.tenant_migration("V1__many.sql", &tables);
-    insta::assert_snapshot!(project.run("migrate-schemas --tenants --jobs 1"), @"
+    // How far it gets depends on what the server does besides.
+    let far = regex::Regex::new(r"\bx?[0-9]{3}\b").unwrap();
+    let shown = project.run("migrate-schemas --tenants --jobs 1");
+    insta::assert_snapshot!(far.replace_all(&shown, "[far]"), @"
     1 schema failed, 2 not attempted
     ------- stderr -------
-    warning: the largest plan changes 3000 objects, for which 1 at once may take about 9000 locks; the server is set up for 100 (`max_locks_per_transaction` is 10): use fewer `--jobs`, smaller files, or a larger setting
+    warning: the largest plan changes 3000 objects, for which 1 at once may take about 9000 locks; the server is set up for [far] and has room for perhaps 2 times as many (`max_locks_per_transaction` is 10): use fewer `--jobs`, smaller files, or a larger setting
     error: migration V1 `many` could not be applied to schema `t1`
       caused by: out of shared memory
-           --> migrations/tenant/V1__many.sql:718
+           --> migrations/tenant/V1__many.sql:[far]
             |
-        718 | create table x717 ();
+        [far] | create table [far] ();
         server's hint: You might need to increase max_locks_per_transaction.
         SQLSTATE 53200
     error: stopped early: the server has run out of something the others need too
