@@ -724,7 +724,7 @@ fn obstacle_hint(obstacle: &Obstacle) -> Option<String> {
     let text = match obstacle {
         Obstacle::Exists { .. } => "`tenantctl list-tenants` lists the tenants".into(),
         Obstacle::SchemaExists { schema } => format!(
-            "to take it as it is, bring it up to date and register it, add `--adopt`; to be rid of \
+            "to register it as it is, add `--adopt`; to be rid of \
              it, `drop schema {}` in psql",
             crate::pg::identifier(schema.as_str())
         ),

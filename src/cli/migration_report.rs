@@ -40,11 +40,9 @@ pub(crate) struct MigrationReport {
 
 impl MigrationReport {
     pub(crate) fn new(report: Report, mode: Mode) -> Self {
-        let bar = match report.is_watched() && !report.is_json() {
-            true => ProgressBar::no_length(),
-            false => ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()),
-        };
-        let template = "{bar:30} {human_pos} of {human_len} schemas, {per_sec}, {eta} left {msg}";
+        // Nothing is drawn until it is known that there is much to do.
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+        let template = "{bar:30} {msg}";
         bar.set_style(ProgressStyle::with_template(template).expect("a template of indicatif's"));
         let (now, none) = (Instant::now(), Cell::new(0));
         Self {
@@ -71,9 +69,12 @@ impl MigrationReport {
         self.begun.set(Instant::now());
         self.last_line.set(Instant::now());
         if schemas > FEW {
+            if self.report.is_watched() && !self.report.is_json() {
+                self.bar.set_draw_target(ProgressDrawTarget::stderr());
+            }
             self.bar.set_length(schemas as u64);
             self.bar.set_position(0);
-            self.bar.enable_steady_tick(Duration::from_millis(200));
+            self.bar.set_message(count(schemas, "schema"));
         }
     }
 
@@ -88,6 +89,7 @@ impl MigrationReport {
     fn step(&self) {
         self.done.set(self.done.get() + 1);
         self.bar.inc(1);
+        self.bar.set_message(self.progress());
         let is_log = !self.report.is_watched() && !self.shows_each();
         if is_log && self.last_line.get().elapsed() >= LINE_EVERY {
             self.last_line.set(Instant::now());
@@ -400,7 +402,7 @@ fn advice(cause: &Cause) -> Option<&'static str> {
         }
         Cause::NoSchema => Some(
             "the registry has a row for it: make the schema anew with `create schema` in psql, or \
-             remove the row with `tenantctl delete-tenant`",
+             remove the row there",
         ),
         Cause::TimedOut(_) => Some("give it longer with `--statement-timeout`, or `off`"),
         _ => None,

@@ -40,7 +40,7 @@ pub enum Mode {
     Baseline,
     /// Apply it to a schema that is being created.
     Create,
-    /// Apply it to a schema that is there and is being registered.
+    /// Register a schema that is there, as it is.
     Adopt,
 }
 
@@ -261,7 +261,11 @@ impl<'a> Run<'a> {
 
     fn plan(&self, history: History) -> Planned {
         let folder = self.executor.migrations.folder();
-        let plan = Plan::new(folder, &history, self.executor.plan);
+        let plan = match self.executor.options.mode {
+            // What its migrations make is there already, or will be told by a baseline.
+            Mode::Adopt => Plan::default(),
+            _ => Plan::new(folder, &history, self.executor.plan),
+        };
         Planned { history, plan }
     }
 

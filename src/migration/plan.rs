@@ -443,12 +443,11 @@ mod tests {
         let crlf = folder(&[("V1__a.sql", "\u{feff}select 1;\r\nselect 2;\r\n")]);
         assert!(plan(&crlf, &history(Width::Int4, &lf, &[1])).is_clean());
         // As a refinery on Windows stored it.
-        for (width, sql) in [(Width::Int4, "select 1;\r\nselect 2;\r\n")] {
-            let stored = super::super::checksum::checksum(width, "a", 1, sql).unwrap();
-            let mut history = history(width, &lf, &[1]);
-            history.rows[0].checksum = stored.to_string();
-            assert!(plan(&lf, &history).is_clean());
-        }
+        let sql = "select 1;\r\nselect 2;\r\n";
+        let stored = super::super::checksum::checksum(Width::Int4, "a", 1, sql).unwrap();
+        let mut history = history(Width::Int4, &lf, &[1]);
+        history.rows[0].checksum = stored.to_string();
+        assert!(plan(&lf, &history).is_clean());
     }
 
     #[test]

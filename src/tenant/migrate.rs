@@ -2,11 +2,11 @@
 
 use super::registry::{Registry, RegistryError};
 use super::selection::{Selection, SelectionError};
-use crate::event::{Observer, Site};
+use crate::event::{Event, Observer, Site};
 use crate::migration::preflight::{self, PreflightError};
 use crate::migration::sql::Severity;
 use crate::migration::{
-    Disagreement, ExecuteOptions, Executor, Interrupt, LookError, MigrationSet, Outcome,
+    Disagreement, ExecuteOptions, Executor, Interrupt, LookError, MigrationSet, Mode, Outcome,
     PlanOptions, Survey,
 };
 use crate::name::SchemaName;
@@ -297,6 +297,12 @@ impl<'a> Migrate<'a> {
         let Some(set) = self.tenants else {
             return Ok(migrated);
         };
+        let is_rolled_back = migrated.shared.as_ref().is_some_and(|it| it.applied > 0);
+        if options.mode == Mode::Rehearse && is_rolled_back {
+            let text = "the shared migrations were rolled back, as this is a rehearsal, and the \
+                        tenants are rehearsed without them";
+            observer.observe(&Event::Warning(text.into()));
+        }
         let survey = match prepared.tenants {
             Some(survey) => survey,
             None => self.look_at_new_registry(set).await?,

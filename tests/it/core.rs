@@ -133,6 +133,10 @@ async fn a_failed_migration_leaves_nothing() {
 
 #[tokio::test]
 async fn no_tenant_reaches_another_or_the_shared_schema() {
+    let project = Project::with_tenants(["acme", "globex"]).await;
+    project
+        .sql("create table public.users (id int); create table globex.users (id int)")
+        .await;
     for (sql, touched) in [
         ("alter table users add column age int;", "public.users"),
         ("drop table if exists users;", "a relation that it dropped"),
@@ -148,10 +152,6 @@ async fn no_tenant_reaches_another_or_the_shared_schema() {
         ),
     ] {
         for flags in ["", " --one-by-one"] {
-            let project = Project::with_tenants(["acme", "globex"]).await;
-            project
-                .sql("create table public.users (id int); create table globex.users (id int)")
-                .await;
             project.tenant_migration("V1__x.sql", sql);
             let said = project.run(&format!("migrate-schemas --schema acme{flags}"));
             assert!(

@@ -50,7 +50,7 @@ pub(crate) struct CreateTenantArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["schema", "name", "domain", "set"])]
     from: Option<PathBuf>,
 
-    /// Take a schema that is there, bring it up to date and register it
+    /// Register a schema that is there, as it is; `baseline` and `migrate-schemas` do the rest
     #[arg(long)]
     adopt: bool,
 

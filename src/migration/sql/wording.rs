@@ -208,7 +208,7 @@ impl Problem {
                 "write `pg_advisory_xact_lock(…)`, which ends with the transaction".to_owned()
             }
             Problem::SchemaChange { folder_is_shared: false, .. } => {
-                "use `tenantctl create-tenant`, `rename-tenant` and `delete-tenant`".to_owned()
+                "leave schemas to `tenantctl create-tenant`; a migration changes what is in them".to_owned()
             }
             Problem::SchemaChange { .. } => allow(Rule::SchemaChange),
             Problem::OtherSchema { changed: false, .. } => format!(

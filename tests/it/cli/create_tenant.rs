@@ -170,7 +170,7 @@ async fn a_name_that_is_taken_is_left_alone() {
     insta::assert_snapshot!(project.run("create-tenant --schema stray"), @r#"
     ------- stderr -------
     error: schema `stray` exists, but is not registered
-    hint: to take it as it is, bring it up to date and register it, add `--adopt`; to be rid of it, `drop schema "stray"` in psql
+    hint: to register it as it is, add `--adopt`; to be rid of it, `drop schema "stray"` in psql
     [exit status: 1]
     "#);
     assert_eq!(project.query("select * from acme.notes").await, "7");
@@ -409,53 +409,20 @@ async fn a_role_that_may_not_create_schemas_is_told_the_grant() {
 }
 
 #[tokio::test]
-async fn a_schema_that_is_there_is_adopted() {
-    let project = project().await;
-    project
-        .sql("create schema grown; create table grown.old (id int)")
-        .await;
-    insta::assert_snapshot!(project.run("create-tenant --schema grown --adopt --domain grown.example"), @"
-    adopted tenant `grown` at grown.example
-    ------- stderr -------
-    grown: adopted with V1 `notes`
-    ");
-    assert_eq!(
-        project.tables("grown").await,
-        "notes, old, refinery_schema_history"
-    );
-    insta::assert_snapshot!(project.run("create-tenant --schema ghost --adopt"), @"
-    ------- stderr -------
-    error: there is no schema `ghost` to adopt
-    hint: leave out `--adopt` to create it
-    [exit status: 1]
-    ");
-    insta::assert_snapshot!(project.run("create-tenant --schema grown --adopt"), @"
-    ------- stderr -------
-    error: tenant `grown` exists
-    hint: `tenantctl list-tenants` lists the tenants
-    [exit status: 1]
-    ");
-}
-
-#[tokio::test]
-async fn adopting_what_collides_changes_nothing() {
+async fn a_schema_that_is_there_is_registered_as_it_is() {
     let project = project().await;
     project
         .sql("create schema grown; create table grown.notes (id int)")
         .await;
-    insta::assert_snapshot!(project.run("create-tenant --schema grown --adopt"), @r#"
+    insta::assert_snapshot!(project.run("create-tenant --schema grown --adopt --domain grown.example"), @"
+    adopted tenant `grown` at grown.example
     ------- stderr -------
-    error: migration V1 `notes` could not be applied to schema `grown`
-      caused by: relation "notes" already exists
-         --> migrations/tenant/V1__notes.sql:1
-          |
-        1 | create table notes (id int);
-        SQLSTATE 42P07
-    `grown` is as it was
-    [exit status: 1]
-    "#);
+    grown: adopted
+    ");
     assert_eq!(project.tables("grown").await, "notes");
-    assert_eq!(project.query("select count(*) from tenants").await, "0");
+    insta::assert_snapshot!(project.run("baseline --schema grown --to latest"), @"");
+    insta::assert_snapshot!(project.run("create-tenant --schema grown --adopt"), @"");
+    insta::assert_snapshot!(project.run("create-tenant --schema ghost --adopt"), @"");
 }
 
 #[tokio::test]

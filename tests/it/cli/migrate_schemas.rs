@@ -1181,7 +1181,7 @@ async fn a_row_without_a_schema_fails_alone() {
     acme: applied V1 `notes`
     error: schema `ghost` could not be migrated
       caused by: there is no such schema
-        the registry has a row for it: make the schema anew with `create schema` in psql, or remove the row with `tenantctl delete-tenant`
+        the registry has a row for it: make the schema anew with `create schema` in psql, or remove the row there
     hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --schema=ghost`
     [exit status: 4]
     ");
