@@ -420,9 +420,23 @@ async fn a_schema_that_is_there_is_registered_as_it_is() {
     grown: adopted
     ");
     assert_eq!(project.tables("grown").await, "notes");
-    insta::assert_snapshot!(project.run("baseline --schema grown --to latest"), @"");
-    insta::assert_snapshot!(project.run("create-tenant --schema grown --adopt"), @"");
-    insta::assert_snapshot!(project.run("create-tenant --schema ghost --adopt"), @"");
+    insta::assert_snapshot!(project.run("baseline --schema grown --to latest"), @"
+    1 schema recorded
+    ------- stderr -------
+    grown: recorded V1 `notes`
+    ");
+    insta::assert_snapshot!(project.run("create-tenant --schema grown --adopt"), @"
+    ------- stderr -------
+    error: tenant `grown` exists
+    hint: `tenantctl list-tenants` lists the tenants
+    [exit status: 1]
+    ");
+    insta::assert_snapshot!(project.run("create-tenant --schema ghost --adopt"), @"
+    ------- stderr -------
+    error: there is no schema `ghost` to adopt
+    hint: leave out `--adopt` to create it
+    [exit status: 1]
+    ");
 }
 
 #[tokio::test]
