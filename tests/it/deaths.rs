@@ -680,7 +680,7 @@ async fn what_will_be_in_the_way_is_said_before_the_first_schema() {
     insta::assert_snapshot!(project.run("migrate-schemas --tenants --jobs 20 --quiet"), @"
     2 schemas migrated
     ------- stderr -------
-    warning: a pg_dump has been running for 0s (pid [pid]): what it dumps is busy until it ends
+    warning: a pg_dump has been running for [time] (pid [pid]): what it dumps is busy until it ends
     warning: the server has 6 free connections: working on 4 at once instead of 20
     ");
     insta::assert_snapshot!(project.run("migrate-schemas --tenants --jobs 20 --quiet"), @"2 schemas up to date");
