@@ -17,9 +17,6 @@ use crate::tenant::Migrate;
 /// the history, as refinery's `Target::Fake` does, and none of its SQL is run.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BaselineArgs {
-    #[command(flatten)]
-    selection: SelectionArgs,
-
     /// The newest version to record, or `latest`
     #[arg(long, value_name = "VERSION")]
     to: Target,
@@ -27,6 +24,9 @@ pub(crate) struct BaselineArgs {
     /// A folder that holds `shared/` and `tenant/`, instead of the project's
     #[arg(long, value_name = "DIR")]
     migrations_dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    selection: SelectionArgs,
 
     #[command(flatten)]
     execution: ExecutionArgs,

@@ -25,9 +25,6 @@ use crate::tenant::{Migrate, Prepared};
 /// left.
 #[derive(Debug, clap::Args)]
 pub(crate) struct MigrateSchemasArgs {
-    #[command(flatten)]
-    selection: SelectionArgs,
-
     /// Stop at this version
     #[arg(long, value_name = "VERSION", value_parser = execution::version)]
     to: Option<i64>,
@@ -56,6 +53,9 @@ pub(crate) struct MigrateSchemasArgs {
     /// file is passed over
     #[arg(long)]
     allow_missing: bool,
+
+    #[command(flatten)]
+    selection: SelectionArgs,
 
     #[command(flatten)]
     execution: ExecutionArgs,

@@ -21,9 +21,6 @@ use crate::tenant::{Migrate, Prepared};
 /// the times at which they were applied. Without a selection, everything. Nothing is changed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct StatusArgs {
-    #[command(flatten)]
-    selection: SelectionArgs,
-
     /// A folder that holds `shared/` and `tenant/`, instead of the project's
     #[arg(long, value_name = "DIR")]
     migrations_dir: Option<PathBuf>,
@@ -31,6 +28,9 @@ pub(crate) struct StatusArgs {
     /// Fail with status 3 if anything is pending, divergent or missing
     #[arg(long)]
     check: bool,
+
+    #[command(flatten)]
+    selection: SelectionArgs,
 }
 
 pub(crate) async fn run(context: &mut Context, args: &StatusArgs) -> CommandResult {
