@@ -25,6 +25,11 @@ use crate::pg::{ConnectError, Database, Incomplete, Lane, literal};
 /// each would otherwise grow to hundreds of megabytes.
 const SCHEMAS_PER_CONNECTION: usize = 250;
 
+/// After the second interrupt: how long the server has to end what runs there, and how long all of
+/// leaving may take.
+const TERMINATE_WITHIN: Duration = Duration::from_millis(1300);
+const LEAVE_WITHIN: Duration = Duration::from_millis(1900);
+
 /// How often one schema's history is read again before its run is given up.
 const MOST_LOOKS: u32 = 5;
 
@@ -600,23 +605,24 @@ impl<'a> Run<'a> {
     /// Cancels on the server what is still running for this run, and looks up what became of it.
     async fn abandon(&self) {
         let tasks: Vec<Task> = self.under_way.take().into_values().collect();
-        let limit = Duration::from_millis(1500);
-        let _ = tokio::time::timeout(limit, self.terminate()).await;
+        let begun = Instant::now();
+        let _ = tokio::time::timeout_at(begun + TERMINATE_WITHIN, self.terminate()).await;
         let names: Vec<SchemaName> = tasks.iter().map(|task| task.schema.clone()).collect();
         let look = history::read(self.executor.database, &names, 1);
-        let fleet = tokio::time::timeout(Duration::from_millis(500), look).await;
+        let fleet = tokio::time::timeout_at(begun + LEAVE_WITHIN, look).await;
         let fleet = fleet.ok().and_then(Result::ok).unwrap_or_default();
         for (index, task) in tasks.into_iter().enumerate() {
-            let failure = match fleet.schemas.get(index).map(|(_, found)| found) {
+            let cause = match fleet.schemas.get(index).map(|(_, found)| found) {
                 Some(Found::History(it)) if self.is_done(&task, &fleet.histories[*it]) => {
                     self.applied(&task, Duration::ZERO);
                     continue;
                 }
-                Some(_) => Failure {
-                    left_behind: self.may_be_left_behind(&task),
-                    ..Cause::Interrupted.into()
-                },
-                None => Cause::Unknown.into(),
+                Some(_) => Cause::Interrupted,
+                None => Cause::Unknown,
+            };
+            let failure = Failure {
+                left_behind: self.may_be_left_behind(&task),
+                ..cause.into()
             };
             self.fail(task.schema, failure);
         }

@@ -13,6 +13,7 @@ static PATTERNS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
             "[timestamp]",
         ),
         (r"\b\d+(\.\d+)? ?(ms|µs)\b|\b\d+\.\d+ ?s\b", "[time]"),
+        (r"\bfor \d+s\b", "for [time]"),
         (r"\b(pid|process) \d+\b", "$1 [pid]"),
         (
             r#""transaction_seconds":[\d.]+"#,
