@@ -22,6 +22,15 @@ impl PgBouncer {
     /// Starts one; says so and returns `None` where it is not installed.
     pub(crate) async fn start(server: &ServerConnection) -> Option<PgBouncer> {
         let program = program()?;
+        loop {
+            let mut pooler = PgBouncer::spawn(program, server);
+            if pooler.listens().await {
+                return Some(pooler);
+            }
+        }
+    }
+
+    fn spawn(program: &str, server: &ServerConnection) -> PgBouncer {
         let folder = cluster::folder_for_a_server();
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = port.local_addr().unwrap().port();
@@ -33,17 +42,25 @@ impl PgBouncer {
         }
         let log = fs::File::create(folder.join("log")).unwrap();
         let child = command.arg(file).stdin(Stdio::null()).stdout(Stdio::null());
-        let pooler = PgBouncer {
+        PgBouncer {
             child: child.stderr(log).spawn().unwrap(),
             folder,
             server: server.clone(),
             port,
-        };
-        eventually("PgBouncer listens", async || {
-            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+        }
+    }
+
+    /// Waits until it listens; returns false when somebody else had taken the port meanwhile, and
+    /// it ended for that.
+    async fn listens(&mut self) -> bool {
+        let port = self.port;
+        let mut is_running = true;
+        eventually("PgBouncer listens, or has ended", async || {
+            is_running = self.child.try_wait().unwrap().is_none();
+            !is_running || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
         })
         .await;
-        Some(pooler)
+        is_running && self.child.try_wait().unwrap().is_none()
     }
 
     /// Returns the database's URL by way of the pooler.
