@@ -102,11 +102,7 @@ pub struct Failure {
 
 impl From<Cause> for Failure {
     fn from(cause: Cause) -> Self {
-        Self {
-            site: None,
-            cause,
-            left_behind: Vec::new(),
-        }
+        Self { site: None, cause, left_behind: Vec::new() }
     }
 }
 

@@ -20,10 +20,7 @@ const HISTORY: &str = "create table refinery_schema_history (version int4 primar
 impl Psql {
     pub(crate) fn new(program: PathBuf, url: &str) -> Self {
         let (server, _) = url.rsplit_once('/').expect("a URL with a database");
-        Self {
-            program,
-            server: server.to_owned(),
-        }
+        Self { program, server: server.to_owned() }
     }
 
     pub(crate) fn url(&self, database: &str) -> String {
@@ -31,10 +28,7 @@ impl Psql {
     }
 
     pub(crate) fn create_database(&self, name: &str) {
-        self.feed(
-            "postgres",
-            &format!("drop database if exists {name}; create database {name};"),
-        );
+        self.feed("postgres", &format!("drop database if exists {name}; create database {name};"));
     }
 
     pub(crate) fn drop_database(&self, name: &str) {
@@ -116,14 +110,7 @@ impl Psql {
         sql: impl Fn(&str) -> String,
     ) -> Measured {
         let scripts: Vec<String> = (0..jobs)
-            .map(|job| {
-                names
-                    .iter()
-                    .skip(job)
-                    .step_by(jobs)
-                    .map(|name| sql(name))
-                    .collect()
-            })
+            .map(|job| names.iter().skip(job).step_by(jobs).map(|name| sql(name)).collect())
             .collect();
         let begun = std::time::Instant::now();
         thread::scope(|scope| {

@@ -45,24 +45,11 @@ fn main() {
     let folder = tempfile::TempDir::with_prefix("tenantctl-bench-").expect("a temporary folder");
     let server = PrivateServer::of(folder.path()).setting("max_connections", "100");
     server.start().expect("a private server");
-    let connection = server
-        .connection()
-        .expect("it was started")
-        .expect("it runs");
+    let connection = server.connection().expect("it was started").expect("it runs");
     let programs = ServerPrograms::find().expect("server programs");
-    println!(
-        "Postgres {}, {} tenants",
-        programs.version().text,
-        options.tenants
-    );
-    let program = programs
-        .program("psql")
-        .unwrap_or_else(|| PathBuf::from("psql"));
-    let bench = Bench {
-        psql: Psql::new(program, &connection.url()),
-        folder,
-        server,
-    };
+    println!("Postgres {}, {} tenants", programs.version().text, options.tenants);
+    let program = programs.program("psql").unwrap_or_else(|| PathBuf::from("psql"));
+    let bench = Bench { psql: Psql::new(program, &connection.url()), folder, server };
     println!("{}", bench.start_up());
     let mut table = Table::default();
     for &jobs in &options.jobs {
@@ -82,15 +69,10 @@ impl Bench {
     /// Returns how large the program is and how fast it says what it can do.
     fn start_up(&self) -> String {
         let size = std::fs::metadata(env!("CARGO_BIN_EXE_tenantctl")).map_or(0, |it| it.len());
-        let mut times: Vec<f64> = (0..20)
-            .map(|_| self.ours("postgres", &["--help"]).seconds)
-            .collect();
+        let mut times: Vec<f64> =
+            (0..20).map(|_| self.ours("postgres", &["--help"]).seconds).collect();
         times.sort_by(f64::total_cmp);
-        format!(
-            "binary {:.1} MiB, `--help` {:.1} ms",
-            size as f64 / 1048576.0,
-            times[10] * 1e3
-        )
+        format!("binary {:.1} MiB, `--help` {:.1} ms", size as f64 / 1048576.0, times[10] * 1e3)
     }
 
     fn ours(&self, database: &str, arguments: &[&str]) -> Measured {
@@ -112,29 +94,20 @@ impl Bench {
         };
         let ours = |database: &str, arguments: &[&str]| {
             let arguments = with_jobs(arguments);
-            self.ours(
-                database,
-                &arguments.iter().map(String::as_str).collect::<Vec<_>>(),
-            )
+            self.ours(database, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
         };
         let names = schema_names(tenants);
         let workload = Workload::write(self.path(), 10);
         let (a, b) = ("ours", "floor");
         for database in [a, b] {
             self.psql.create_database(database);
-            self.ours(database, &["migrate-schemas", "--shared", "--quiet"])
-                .expect_done();
+            self.ours(database, &["migrate-schemas", "--shared", "--quiet"]).expect_done();
         }
         let file = workload.write_tenants(&names);
 
         let floor = self.psql.create_tenants(b, jobs, &names, &workload);
         let created = ours(a, &["create-tenant", "--from", &file]);
-        table.add(
-            "create tenants, 10 migrations each",
-            jobs,
-            created.expect_done(),
-            floor,
-        );
+        table.add("create tenants, 10 migrations each", jobs, created.expect_done(), floor);
 
         workload.add_column();
         let floor = self.psql.apply(b, jobs, &names, &workload, 10..11, false);
@@ -148,12 +121,7 @@ impl Bench {
 
         workload.add_index();
         let status = self.ours(a, &["status", "--quiet"]).expect_done();
-        table.add(
-            "status, all behind (to nothing pending)",
-            jobs,
-            status,
-            nothing,
-        );
+        table.add("status, all behind (to nothing pending)", jobs, status, nothing);
         let check = self.ours(a, &["status", "--check", "--quiet"]);
         table.add("status --check, all behind (same)", jobs, check, nothing);
         let dry = ours(a, &["migrate-schemas", "--tenants", "--dry-run"]).expect_done();
@@ -171,20 +139,11 @@ impl Bench {
         let workload = Workload::write(self.path(), 10);
         for database in ["ours", "floor"] {
             self.psql.create_database(database);
-            self.ours(database, &["migrate-schemas", "--shared", "--quiet"])
-                .expect_done();
+            self.ours(database, &["migrate-schemas", "--shared", "--quiet"]).expect_done();
             self.psql.register_empty(database, &names);
         }
-        let floor = self
-            .psql
-            .apply("floor", jobs, &names, &workload, 0..10, true);
-        let arguments = [
-            "migrate-schemas",
-            "--tenants",
-            "--quiet",
-            "--jobs",
-            &jobs.to_string(),
-        ];
+        let floor = self.psql.apply("floor", jobs, &names, &workload, 0..10, true);
+        let arguments = ["migrate-schemas", "--tenants", "--quiet", "--jobs", &jobs.to_string()];
         let applied = self.ours("ours", &arguments).expect_done();
         table.add("apply ten migrations", jobs, applied, floor);
         for database in ["ours", "floor"] {

@@ -32,30 +32,20 @@ pub(crate) fn run(mut command: Command) -> Measured {
     });
     let status = child.wait().expect("it was started").code();
     let seconds = begun.elapsed().as_secs_f64();
-    Measured {
-        seconds,
-        memory: memory.join().expect("it only reads"),
-        status,
-    }
+    Measured { seconds, memory: memory.join().expect("it only reads"), status }
 }
 
 /// Returns the most memory that a process has held so far, in MiB.
 fn peak_memory(pid: u32) -> Option<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: f64 = line.trim().trim_end_matches(" kB").trim().parse().ok()?;
     Some(kib / 1024.0)
 }
 
 impl Measured {
     pub(crate) fn of(elapsed: Duration) -> Self {
-        Self {
-            seconds: elapsed.as_secs_f64(),
-            memory: 0.0,
-            status: Some(0),
-        }
+        Self { seconds: elapsed.as_secs_f64(), memory: 0.0, status: Some(0) }
     }
 
     /// A program that failed has measured nothing.
@@ -85,14 +75,10 @@ impl Table {
     }
 
     fn push(&mut self, name: &str, jobs: usize, row: Pair) {
-        let index = self
-            .names
-            .iter()
-            .position(|known| known == name)
-            .unwrap_or_else(|| {
-                self.names.push(name.to_owned());
-                self.names.len() - 1
-            });
+        let index = self.names.iter().position(|known| known == name).unwrap_or_else(|| {
+            self.names.push(name.to_owned());
+            self.names.len() - 1
+        });
         eprintln!("{name}, {jobs} jobs: {:.2} s", row.0.seconds);
         self.rows.entry((index, jobs)).or_default().push(row);
     }

@@ -10,9 +10,7 @@ pub(crate) struct Workload {
 
 /// Returns `tenant_00001` and so on.
 pub(crate) fn schema_names(number: usize) -> Vec<String> {
-    (1..=number)
-        .map(|index| format!("tenant_{index:05}"))
-        .collect()
+    (1..=number).map(|index| format!("tenant_{index:05}")).collect()
 }
 
 /// Returns the SQL of the `index`th tenant migration, from 0.
@@ -36,9 +34,7 @@ pub(crate) fn tenant_sql(index: usize) -> String {
 impl Workload {
     /// Writes a project with so many tenant migrations, and nothing else.
     pub(crate) fn write(root: &Path, tenant_migrations: usize) -> Self {
-        let workload = Self {
-            root: root.to_owned(),
-        };
+        let workload = Self { root: root.to_owned() };
         let _ = fs::remove_dir_all(root.join("migrations"));
         let _ = fs::remove_file(root.join("tenantctl.toml"));
         let registry = include_str!("../../migrations/shared/V1__create_tenants_and_domains.sql");
@@ -62,10 +58,7 @@ impl Workload {
     }
 
     fn tenant(&self, index: usize, name: &str) {
-        self.file(
-            &format!("tenant/V{}__{name}.sql", index + 1),
-            &tenant_sql(index),
-        );
+        self.file(&format!("tenant/V{}__{name}.sql", index + 1), &tenant_sql(index));
     }
 
     fn file(&self, path: &str, sql: &str) {

@@ -26,22 +26,14 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(globals: Globals, signals: Signals) -> Self {
         let report = globals.report();
-        Self {
-            globals,
-            report,
-            signals,
-            project: None,
-        }
+        Self { globals, report, signals, project: None }
     }
 
     /// Returns the project that the working directory belongs to.
     pub(crate) fn project(&mut self) -> Result<&Project, CommandError> {
         if self.project.is_none() {
             // From the empty path, so that the project's own paths stay short in messages.
-            self.project = Some(Project::find(
-                Path::new(""),
-                self.globals.config.as_deref(),
-            )?);
+            self.project = Some(Project::find(Path::new(""), self.globals.config.as_deref())?);
         }
         Ok(self.project.as_ref().expect("found above"))
     }
@@ -54,11 +46,7 @@ impl Context {
     /// Returns the folder that holds the project.
     pub(crate) fn root(&mut self) -> Result<PathBuf, CommandError> {
         let root = self.project()?.root.clone();
-        Ok(if root.as_os_str().is_empty() {
-            PathBuf::from(".")
-        } else {
-            root
-        })
+        Ok(if root.as_os_str().is_empty() { PathBuf::from(".") } else { root })
     }
 
     /// Returns the database, without connecting to it.
@@ -128,9 +116,7 @@ impl Context {
     ) -> Result<MigrationSet, CommandError> {
         let set = self.migrations_or_none(kind, dir)?;
         if set.folder().is_empty() {
-            return Err(CommandError::EmptyFolder {
-                path: set.folder().path().to_owned(),
-            });
+            return Err(CommandError::EmptyFolder { path: set.folder().path().to_owned() });
         }
         Ok(set)
     }

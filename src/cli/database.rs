@@ -37,11 +37,7 @@ fn from_environment(root: &Path) -> Result<Option<Database>, CommandError> {
     }
     if let Some(value) = variable("PGPORT").filter(|it| it.parse::<u16>().is_err()) {
         // The driver would quietly take 5432.
-        return Err(CommandError::Variable {
-            variable: "PGPORT",
-            value,
-            what: "a port",
-        });
+        return Err(CommandError::Variable { variable: "PGPORT", value, what: "a port" });
     }
     let is_named = LIBPQ.iter().any(|name| variable(name).is_some());
     Ok(is_named.then(Database::from_libpq_variables))

@@ -73,21 +73,11 @@ pub(crate) enum CommandError {
         reason: String,
     },
     #[error("`{variable}` is `{}`, which is not {what}", value.escape_debug())]
-    Variable {
-        variable: &'static str,
-        value: String,
-        what: &'static str,
-    },
+    Variable { variable: &'static str, value: String, what: &'static str },
     #[error("`{}` could not be read", path.display())]
-    File {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    File { path: PathBuf, source: std::io::Error },
     #[error("`{}` could not be written", path.display())]
-    NotWritten {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    NotWritten { path: PathBuf, source: std::io::Error },
     #[error("no database was given")]
     NoDatabase,
     #[error("no database was given, and the project's private server is not running")]
@@ -101,25 +91,16 @@ pub(crate) enum CommandError {
     Usage { message: String, hint: String },
     /// It was not done, and the command knows best what to say.
     #[error("{message}")]
-    NotDone {
-        message: String,
-        hint: Option<String>,
-    },
+    NotDone { message: String, hint: Option<String> },
     #[error("there is no program `{}`", program.escape_debug())]
     NoProgram { program: String },
     #[error("program `{}` could not be run", program.escape_debug())]
-    ProgramNotRun {
-        program: String,
-        source: std::io::Error,
-    },
+    ProgramNotRun { program: String, source: std::io::Error },
     /// A person was asked and the terminal went away, or they ended the input.
     #[error("`{question}` was not answered: the input ended")]
     NoAnswer { question: String },
     #[error("`{question}` was not answered: the terminal could not be read")]
-    Terminal {
-        question: String,
-        source: std::io::Error,
-    },
+    Terminal { question: String, source: std::io::Error },
     #[error("interrupted")]
     Interrupted,
 }
@@ -248,12 +229,7 @@ impl CommandError {
                 }
             }
             Self::RunSql(RunSqlError::Refused(refusals)) => {
-                for Refusal {
-                    message,
-                    advice,
-                    excerpt,
-                } in refusals
-                {
+                for Refusal { message, advice, excerpt } in refusals {
                     report.always(finding_lines(message, excerpt, advice));
                 }
             }
@@ -297,22 +273,14 @@ fn cause_text(cause: &(dyn std::error::Error + 'static)) -> String {
     let text = printable_lines(&cause.to_string());
     match cause.downcast_ref::<std::io::Error>() {
         Some(error) if error.kind() == std::io::ErrorKind::InvalidData => "it is not UTF-8".into(),
-        Some(_) => text
-            .split(" (os error")
-            .next()
-            .unwrap_or(&text)
-            .to_lowercase(),
+        Some(_) => text.split(" (os error").next().unwrap_or(&text).to_lowercase(),
         None => text,
     }
 }
 
 /// Returns a finding in a file with its place and what to write instead.
 pub(crate) fn file_finding(finding: &FileFinding) -> String {
-    let FileFinding {
-        site,
-        message,
-        advice,
-    } = finding;
+    let FileFinding { site, message, advice } = finding;
     finding_lines(message, &site.excerpt, advice)
 }
 
@@ -340,18 +308,12 @@ pub(crate) fn sql_details(error: &SqlError) -> Vec<String> {
 
 /// Returns a text of several lines, each escaped, the later ones indented.
 pub(crate) fn printable_lines(text: &str) -> String {
-    text.lines()
-        .map(printable)
-        .collect::<Vec<_>>()
-        .join("\n    ")
+    text.lines().map(printable).collect::<Vec<_>>().join("\n    ")
 }
 
 /// Returns a text with every line indented as far as what belongs to a message.
 pub(crate) fn indent(text: &str) -> String {
-    text.lines()
-        .map(|line| format!("    {line}"))
-        .collect::<Vec<_>>()
-        .join("\n")
+    text.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
 }
 
 fn sql_exit_code(error: &SqlError) -> ExitCode {
@@ -469,17 +431,10 @@ fn folder_hint(error: &FolderError) -> Option<String> {
             let file = shell_word(&file.display().to_string());
             format!("give one the next free version: `tenantctl makemigrations --renumber {file}`")
         }),
-        FileProblem::Misnamed {
-            file,
-            suggestion: Some(name),
-        } => {
+        FileProblem::Misnamed { file, suggestion: Some(name) } => {
             let to = file.with_file_name(name);
             let (from, to) = (file.display().to_string(), to.display().to_string());
-            Some(format!(
-                "rename it: `mv {} {}`",
-                shell_word(&from),
-                shell_word(&to)
-            ))
+            Some(format!("rename it: `mv {} {}`", shell_word(&from), shell_word(&to)))
         }
         FileProblem::Misnamed { .. } => {
             Some("a migration is named like `V2__add_orders.sql`".into())
@@ -491,9 +446,9 @@ fn folder_hint(error: &FolderError) -> Option<String> {
 
 fn server_hint(error: &ServerError) -> Option<String> {
     match error {
-        ServerError::NoServerPrograms {
-            install: Some(line),
-        } => Some(format!("install them: `{line}`")),
+        ServerError::NoServerPrograms { install: Some(line) } => {
+            Some(format!("install them: `{line}`"))
+        }
         ServerError::NoServerPrograms { install: None } => Some(
             "install PostgreSQL, or name the folder of its programs in `TENANTCTL_PG_BIN`".into(),
         ),
@@ -565,10 +520,7 @@ fn registry_hint(error: &RegistryError) -> Option<String> {
 fn selection_hint(error: &SelectionError) -> Option<String> {
     match error {
         SelectionError::Registry(error) => registry_hint(error),
-        SelectionError::Unknown {
-            similar: Some(name),
-            ..
-        } => Some(format!(
+        SelectionError::Unknown { similar: Some(name), .. } => Some(format!(
             "did you mean `{}`? `tenantctl list-tenants` lists them",
             shell_word(name.as_str())
         )),
@@ -600,10 +552,7 @@ fn user_hint(error: &UserError) -> Option<String> {
         UserError::NoTable { schema, is_shared } => {
             let (selection, folder) = match is_shared {
                 true => ("--shared".to_owned(), "--shared"),
-                false => (
-                    format!("--schema={}", shell_word(schema.as_str())),
-                    "--tenant",
-                ),
+                false => (format!("--schema={}", shell_word(schema.as_str())), "--tenant"),
             };
             format!(
                 "apply what is pending with `tenantctl migrate-schemas {selection}`, or write a \
@@ -650,10 +599,9 @@ fn domain_hint(error: &DomainError) -> Option<String> {
         DomainError::NoSharedRow { .. } => {
             "name a tenant's schema; `tenantctl list-tenants` lists them".into()
         }
-        DomainError::Taken(domain) => format!(
-            "to move it, first `tenantctl delete-domain {}`",
-            shell_word(&domain.host)
-        ),
+        DomainError::Taken(domain) => {
+            format!("to move it, first `tenantctl delete-domain {}`", shell_word(&domain.host))
+        }
         DomainError::AlreadyThere(domain) if !domain.is_primary => format!(
             "`tenantctl set-primary-domain {}` makes it the primary one",
             shell_word(&domain.host)

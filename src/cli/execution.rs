@@ -51,17 +51,13 @@ pub(crate) struct ExecutionArgs {
 }
 
 fn jobs(given: &str) -> Result<NonZeroUsize, String> {
-    given
-        .parse()
-        .map_err(|_| "it is not a number above 0".into())
+    given.parse().map_err(|_| "it is not a number above 0".into())
 }
 
 /// Returns the version that `7` or `V7` names.
 pub(crate) fn version(given: &str) -> Result<i64, String> {
     let digits = given.strip_prefix('V').unwrap_or(given);
-    digits
-        .parse()
-        .map_err(|_| "it is not a version such as `7`".into())
+    digits.parse().map_err(|_| "it is not a version such as `7`".into())
 }
 
 /// How many may fail.
@@ -116,17 +112,10 @@ impl ExecutionArgs {
             Some(Timeout::After(duration)) => Some(duration),
             None => default,
         };
-        let max_failures = if self.fail_fast {
-            1
-        } else {
-            self.max_failures.of(total)
-        };
+        let max_failures = if self.fail_fast { 1 } else { self.max_failures.of(total) };
         Ok(ExecuteOptions {
             mode,
-            jobs: self
-                .jobs
-                .or(config.jobs)
-                .map_or(default.jobs, NonZeroUsize::get),
+            jobs: self.jobs.or(config.jobs).map_or(default.jobs, NonZeroUsize::get),
             lock_timeout: limit(self.lock_timeout, config.lock_timeout, default.lock_timeout),
             statement_timeout: limit(
                 self.statement_timeout,

@@ -30,13 +30,7 @@ pub(crate) struct Globals {
     pub(crate) connect_timeout: Duration,
 
     /// How answers are written
-    #[arg(
-        long,
-        global = true,
-        value_enum,
-        default_value = "text",
-        help_heading = "Everywhere"
-    )]
+    #[arg(long, global = true, value_enum, default_value = "text", help_heading = "Everywhere")]
     pub(crate) format: Format,
 
     /// Whether to use colour
@@ -82,10 +76,6 @@ impl Globals {
             Color::Always => anstream::ColorChoice::Always.write_global(),
             Color::Never => anstream::ColorChoice::Never.write_global(),
         }
-        Report {
-            format: self.format,
-            quiet: self.quiet,
-            verbose: self.verbose,
-        }
+        Report { format: self.format, quiet: self.quiet, verbose: self.verbose }
     }
 }

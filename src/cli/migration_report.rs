@@ -134,14 +134,9 @@ impl MigrationReport {
         self.failed.set(self.failed.get() + 1);
         // Of a few, the explanation at the end comes soon enough.
         if self.total.get() > FEW && (self.report.verbose || self.failed.get() <= SHOWN) {
-            self.say(format!(
-                "{}: {}",
-                printable(schema.as_str()),
-                one_line(failure)
-            ));
+            self.say(format!("{}: {}", printable(schema.as_str()), one_line(failure)));
         }
-        self.report
-            .object("failed", failure_fields(schema, failure));
+        self.report.object("failed", failure_fields(schema, failure));
         self.step();
     }
 
@@ -169,30 +164,22 @@ impl Observer for MigrationReport {
     fn observe(&self, event: &Event<'_>) {
         match event {
             Event::Begun { schemas } => self.begin(*schemas),
-            Event::Applied {
-                schema,
-                migrations,
-                elapsed,
-            } => self.applied(schema, migrations, *elapsed),
+            Event::Applied { schema, migrations, elapsed } => {
+                self.applied(schema, migrations, *elapsed)
+            }
             Event::UpToDate { schema } => {
                 if self.shows_each() {
-                    self.say(format!(
-                        "{}: already up to date",
-                        printable(schema.as_str())
-                    ));
+                    self.say(format!("{}: already up to date", printable(schema.as_str())));
                 }
                 self.step();
             }
             Event::Failed { schema, failure } => self.failed(schema, failure),
-            Event::Deferred {
-                schema,
-                blockage,
-                attempts,
-            } => self.deferred(schema, blockage, *attempts),
+            Event::Deferred { schema, blockage, attempts } => {
+                self.deferred(schema, blockage, *attempts)
+            }
             Event::Busy { schema, blockage } => self.busy(schema, blockage),
             Event::Reconnecting { reason } => {
-                self.bar
-                    .suspend(|| self.report.warn(format!("{reason}; connecting again")));
+                self.bar.suspend(|| self.report.warn(format!("{reason}; connecting again")));
             }
             Event::Warning(text) => self.bar.suspend(|| self.report.warn(text)),
         }
@@ -323,10 +310,7 @@ fn summary(mode: Mode, outcome: &Outcome, refused: usize) -> String {
 fn explain_failures(report: &Report, mode: Mode, outcome: &Outcome) {
     let mut groups: Vec<(&Rc<Failure>, Vec<&SchemaName>)> = Vec::new();
     for (schema, failure) in &outcome.failed {
-        match groups
-            .iter_mut()
-            .find(|(known, _)| Rc::ptr_eq(known, failure))
-        {
+        match groups.iter_mut().find(|(known, _)| Rc::ptr_eq(known, failure)) {
             Some((_, schemas)) => schemas.push(schema),
             None => groups.push((failure, vec![schema])),
         }
@@ -337,39 +321,24 @@ fn explain_failures(report: &Report, mode: Mode, outcome: &Outcome) {
     }
     if groups.len() > most {
         let rest = count(groups.len() - most, "more failure");
-        report.always(format!(
-            "and {rest} of other kinds; `--verbose` shows them all"
-        ));
+        report.always(format!("and {rest} of other kinds; `--verbose` shows them all"));
     }
 }
 
 fn explain_failure(report: &Report, mode: Mode, failure: &Failure, schemas: &[&SchemaName]) {
-    let names = few(
-        schemas.iter(),
-        if report.verbose { usize::MAX } else { SHOWN },
-    );
-    let noun = if failure.site.is_some() {
-        "schema"
-    } else {
-        noun(mode)
-    };
+    let names = few(schemas.iter(), if report.verbose { usize::MAX } else { SHOWN });
+    let noun = if failure.site.is_some() { "schema" } else { noun(mode) };
     let to = match schemas.len() {
         1 => format!("{noun} `{names}`"),
         number => format!("{}: {names}", count(number, noun)),
     };
     match &failure.site {
         Some(site) => {
-            report.error(format!(
-                "migration {} could not be applied to {to}",
-                site.migration
-            ));
+            report.error(format!("migration {} could not be applied to {to}", site.migration));
         }
         None => report.error(format!("{to} could not be {}", participle(mode))),
     }
-    report.always(format!(
-        "  caused by: {}",
-        printable_lines(&failure.cause.to_string())
-    ));
+    report.always(format!("  caused by: {}", printable_lines(&failure.cause.to_string())));
     if let Some(site) = &failure.site {
         report.always(indent(&site.excerpt));
     }
@@ -450,19 +419,8 @@ fn in_its_way(blockage: &Blockage, with_place: bool) -> String {
 /// Returns `pid 4711 (myapp, 10.0.0.7), idle in transaction, its transaction open for 12 s; last
 /// statement: select …`.
 pub(crate) fn describe_holder(holder: &Holder) -> String {
-    let Holder {
-        pid,
-        application_name,
-        client,
-        state,
-        transaction_age,
-        query,
-    } = holder;
-    let name = if application_name.is_empty() {
-        "no name"
-    } else {
-        application_name
-    };
+    let Holder { pid, application_name, client, state, transaction_age, query } = holder;
+    let name = if application_name.is_empty() { "no name" } else { application_name };
     let since = match transaction_age {
         Some(age) => format!("its transaction open for {}", length(*age)),
         None => "in no transaction".to_owned(),
@@ -507,11 +465,7 @@ pub(crate) fn exit_code(outcome: &Outcome, refused: usize) -> ExitCode {
         Some(Stop::Unreachable(_)) => return ExitCode::Unreachable,
         _ => {}
     }
-    match (
-        outcome.failed.len() + refused,
-        outcome.busy.len(),
-        outcome.not_attempted.len(),
-    ) {
+    match (outcome.failed.len() + refused, outcome.busy.len(), outcome.not_attempted.len()) {
         (0, 0, 0) => ExitCode::Done,
         (0, 1.., _) => ExitCode::Busy,
         _ if done > 0 => ExitCode::Partly,
@@ -524,10 +478,7 @@ fn hint(outcome: &Outcome, by_name: bool) -> Option<String> {
     let failed = outcome.failed.iter().map(|(schema, _)| schema);
     let busy = outcome.busy.iter().map(|(schema, _)| schema);
     let left: Vec<&SchemaName> = failed.chain(busy).chain(&outcome.not_attempted).collect();
-    let left_behind = outcome
-        .failed
-        .iter()
-        .any(|(_, it)| !it.left_behind.is_empty());
+    let left_behind = outcome.failed.iter().any(|(_, it)| !it.left_behind.is_empty());
     let needs_mending = outcome.failed.iter().any(|(_, it)| needs_mending(it));
     let before = match (needs_mending, left_behind) {
         (false, _) => "",
@@ -537,15 +488,11 @@ fn hint(outcome: &Outcome, by_name: bool) -> Option<String> {
     match left.len() {
         0 => None,
         1..=SHOWN if by_name => {
-            let names = left
-                .iter()
-                .map(|name| format!(" --schema={}", shell_word(name.as_str())));
+            let names = left.iter().map(|name| format!(" --schema={}", shell_word(name.as_str())));
             let names: String = names.collect();
             Some(format!("{before}run `tenantctl migrate-schemas{names}`"))
         }
-        _ => Some(format!(
-            "{before}run the same command again: it does only what is left"
-        )),
+        _ => Some(format!("{before}run the same command again: it does only what is left")),
     }
 }
 

@@ -33,12 +33,7 @@ use self::signals::Signals;
 /// One database, one schema per tenant, one shared schema that every tenant reads. Migrate them
 /// all, create and care for tenants and their domains, and run commands inside a tenant.
 #[derive(Debug, clap::Parser)]
-#[command(
-    name = "tenantctl",
-    version,
-    propagate_version = true,
-    max_term_width = 100
-)]
+#[command(name = "tenantctl", version, propagate_version = true, max_term_width = 100)]
 #[command(
     after_help = "Exit statuses: 0 done, 1 not done, 2 wrong command line or configuration, \
     3 a check said no, 4 some schemas done and some not, 5 database out of reach, 6 busy, \
@@ -59,17 +54,11 @@ pub fn main() -> std::process::ExitCode {
             // Help and version are answers; anything else is a usage error. A closed stdout is
             // nobody's fault.
             let _ = error.print();
-            let code = if error.use_stderr() {
-                ExitCode::Usage
-            } else {
-                ExitCode::Done
-            };
+            let code = if error.use_stderr() { ExitCode::Usage } else { ExitCode::Done };
             return code.into();
         }
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("the system has timers and sockets");
     let code = runtime.block_on(run(cli));
     // Not by dropping it, which would wait for a question that nobody is going to answer.

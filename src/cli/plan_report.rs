@@ -61,11 +61,7 @@ fn plan(
         1 => String::new(),
         _ => format!(", shown for {}", printable(schemas[0].as_str())),
     };
-    report.answer(format!(
-        "-- {}: {}",
-        count(schemas.len(), "schema"),
-        few(schemas.iter(), most)
-    ));
+    report.answer(format!("-- {}: {}", count(schemas.len(), "schema"), few(schemas.iter(), most)));
     report.answer(format!("-- {}{others}", migrations.join(", ")));
     let mut all = Vec::new();
     for (number, script) in scripts(subject, options).into_iter().enumerate() {
@@ -74,10 +70,7 @@ fn plan(
     }
     report.answer("");
     let names: Vec<&str> = schemas.iter().map(SchemaName::as_str).collect();
-    report.object(
-        "plan",
-        json!({ "schemas": names, "migrations": migrations, "sql": all }),
-    );
+    report.object("plan", json!({ "schemas": names, "migrations": migrations, "sql": all }));
 }
 
 /// Returns what is sent, one after the other: a transaction up to each file that cannot run in

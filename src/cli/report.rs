@@ -67,10 +67,8 @@ impl Report {
         let is_table = self.format == Format::Text && std::io::stdout().is_terminal();
         if self.is_json() {
             for row in rows {
-                let fields = header
-                    .iter()
-                    .zip(row)
-                    .map(|(name, cell)| ((*name).to_owned(), json!(cell)));
+                let fields =
+                    header.iter().zip(row).map(|(name, cell)| ((*name).to_owned(), json!(cell)));
                 self.object(kind, Value::Object(fields.collect()));
             }
         } else if is_table {
@@ -78,9 +76,7 @@ impl Report {
         } else {
             to_stdout(&header.join("\t"));
             for row in rows {
-                let cells = row
-                    .iter()
-                    .map(|cell| tsv(cell.as_deref().unwrap_or_default()));
+                let cells = row.iter().map(|cell| tsv(cell.as_deref().unwrap_or_default()));
                 to_stdout(&cells.collect::<Vec<_>>().join("\t"));
             }
         }
@@ -125,29 +121,17 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<Option<String>>]) -> String {
     let mut builder = Builder::default();
     builder.push_record(header.iter().copied());
     for row in rows {
-        builder.push_record(
-            row.iter()
-                .map(|cell| printable(cell.as_deref().unwrap_or_default())),
-        );
+        builder.push_record(row.iter().map(|cell| printable(cell.as_deref().unwrap_or_default())));
     }
     let mut table = builder.build();
-    table
-        .with(TableStyle::blank())
-        .with(Padding::new(0, 1, 0, 0));
+    table.with(TableStyle::blank()).with(Padding::new(0, 1, 0, 0));
     let lines = table.to_string();
-    lines
-        .lines()
-        .map(str::trim_end)
-        .collect::<Vec<_>>()
-        .join("\n")
+    lines.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 
 /// Returns a value that stays in its cell: tabs and line breaks are escaped as in `COPY`.
 fn tsv(value: &str) -> String {
-    let value = value
-        .replace('\\', r"\\")
-        .replace('\t', r"\t")
-        .replace('\n', r"\n");
+    let value = value.replace('\\', r"\\").replace('\t', r"\t").replace('\n', r"\n");
     printable(&value.replace('\r', r"\r"))
 }
 

@@ -58,12 +58,7 @@ impl SelectionArgs {
         match self.required() {
             Err(CommandError::NoSelection) => {
                 let excluding = self.exclude.clone();
-                Ok(Selection {
-                    shared: true,
-                    tenants: true,
-                    excluding,
-                    ..Selection::default()
-                })
+                Ok(Selection { shared: true, tenants: true, excluding, ..Selection::default() })
             }
             other => other,
         }
@@ -97,11 +92,7 @@ impl SelectionArgs {
 
 fn names_in(path: &Path) -> Result<Vec<String>, CommandError> {
     let text = read_text(path)?;
-    Ok(text
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .map(str::to_owned)
-        .collect())
+    Ok(text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect())
 }
 
 /// Returns what a file says, or stdin for `-`.
@@ -113,8 +104,5 @@ pub(crate) fn read_text(path: &Path) -> Result<String, CommandError> {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).map(|_| text)
     };
-    read().map_err(|source| CommandError::File {
-        path: path.to_owned(),
-        source,
-    })
+    read().map_err(|source| CommandError::File { path: path.to_owned(), source })
 }

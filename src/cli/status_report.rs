@@ -143,12 +143,7 @@ pub(crate) fn rows(survey: &Survey) -> Vec<Vec<Option<String>>> {
     let row = |(schema, state): (&SchemaName, State)| {
         let (word, version, pending) = words(&state);
         let version = version.map(|version| format!("V{version}"));
-        vec![
-            Some(schema.to_string()),
-            Some(word.to_owned()),
-            version,
-            Some(pending.to_string()),
-        ]
+        vec![Some(schema.to_string()), Some(word.to_owned()), version, Some(pending.to_string())]
     };
     survey.states().map(row).collect()
 }
@@ -186,11 +181,7 @@ pub(crate) fn migrations(set: &MigrationSet, survey: &Survey) -> Option<Vec<Vec<
     let (history, plan) = (&survey.fleet.histories[*index], &survey.plans[*index]);
     let mut rows = BTreeMap::new();
     for (index, file) in set.folder().files().iter().enumerate() {
-        let state = if plan.pending.contains(&index) {
-            "pending"
-        } else {
-            "not applied"
-        };
+        let state = if plan.pending.contains(&index) { "pending" } else { "not applied" };
         rows.insert(file.version, (file.name.clone(), state, None));
     }
     for applied in &history.rows {
@@ -204,12 +195,7 @@ pub(crate) fn migrations(set: &MigrationSet, survey: &Survey) -> Option<Vec<Vec<
         }
     }
     let row = |(version, (name, state, time)): (i64, (String, &str, Option<String>))| {
-        vec![
-            Some(format!("V{version}")),
-            Some(name),
-            Some(state.to_owned()),
-            time,
-        ]
+        vec![Some(format!("V{version}")), Some(name), Some(state.to_owned()), time]
     };
     Some(rows.into_iter().map(row).collect())
 }

@@ -43,11 +43,7 @@ pub(crate) async fn complete(
         }
     }
     connection.close().await;
-    Ok(NewTenant {
-        schema,
-        values,
-        domains,
-    })
+    Ok(NewTenant { schema, values, domains })
 }
 
 async fn ask_schema(
@@ -90,11 +86,7 @@ async fn free<T>(
     answer: T,
 ) -> Result<Verdict<T>, CommandError> {
     let domains = host.into_iter().cloned().collect();
-    let tenant = NewTenant {
-        schema: schema.clone(),
-        values: Vec::new(),
-        domains,
-    };
+    let tenant = NewTenant { schema: schema.clone(), values: Vec::new(), domains };
     Ok(match create.taken(connection, &tenant).await? {
         Some(obstacle) => Err(obstacle.to_string()),
         None => Ok(answer),
@@ -120,16 +112,12 @@ async fn ask_value(
             Err(error) => Err(error.message.clone()),
         })
     };
-    person
-        .text(&question(column, default), default, check)
-        .await
+    person.text(&question(column, default), default, check).await
 }
 
 /// Returns `on_trial (boolean, Enter for true)`.
 fn question(column: &Column, default: Option<&str>) -> String {
-    let Column {
-        name, type_name, ..
-    } = column;
+    let Column { name, type_name, .. } = column;
     match (&column.default, column.is_required() || default.is_some()) {
         (_, true) => format!("{name} ({type_name})"),
         (Some(value), _) => format!("{name} ({type_name}, Enter for {value})"),

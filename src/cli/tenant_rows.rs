@@ -34,17 +34,12 @@ pub(crate) fn read(path: &Path, names: &Names) -> Result<Vec<TenantRow>, Command
         true => json_lines(text),
         false => csv(path, text, names)?,
     };
-    Ok(rows
-        .into_iter()
-        .map(|(line, fields)| row(line, fields, names))
-        .collect())
+    Ok(rows.into_iter().map(|(line, fields)| row(line, fields, names)).collect())
 }
 
 fn csv(path: &Path, text: &str, names: &Names) -> Result<Vec<Line>, CommandError> {
-    let mut reader = csv::ReaderBuilder::new()
-        .flexible(true)
-        .trim(csv::Trim::All)
-        .from_reader(text.as_bytes());
+    let mut reader =
+        csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(text.as_bytes());
     let column = &names.schema_name;
     let wrong = |what: String| CommandError::Usage {
         message: format!("`{}` {what}", path.display()),
@@ -58,9 +53,7 @@ fn csv(path: &Path, text: &str, names: &Names) -> Result<Vec<Line>, CommandError
     let mut rows = Vec::new();
     for record in reader.records() {
         let record = record.map_err(unreadable)?;
-        let line = record
-            .position()
-            .map_or(0, |position| position.line() as usize);
+        let line = record.position().map_or(0, |position| position.line() as usize);
         let fields = match record.len() == header.len() {
             true => Ok(cells(&header, &record)),
             false => Err(format!(
@@ -75,20 +68,12 @@ fn csv(path: &Path, text: &str, names: &Names) -> Result<Vec<Line>, CommandError
 }
 
 fn cells(header: &csv::StringRecord, record: &csv::StringRecord) -> Fields {
-    let cells = header
-        .iter()
-        .zip(record)
-        .filter(|(_, cell)| !cell.is_empty());
-    cells
-        .map(|(name, cell)| (name.to_owned(), Some(cell.to_owned())))
-        .collect()
+    let cells = header.iter().zip(record).filter(|(_, cell)| !cell.is_empty());
+    cells.map(|(name, cell)| (name.to_owned(), Some(cell.to_owned()))).collect()
 }
 
 fn json_lines(text: &str) -> Vec<Line> {
-    let lines = text
-        .lines()
-        .enumerate()
-        .filter(|(_, line)| !line.trim().is_empty());
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let read = |line: &str| match serde_json::from_str(line) {
         Ok(Value::Object(object)) => Ok(object.into_iter().flat_map(fields).collect()),
         Ok(_) => Err("it is not a JSON object".to_owned()),
@@ -100,10 +85,7 @@ fn json_lines(text: &str) -> Vec<Line> {
 /// Returns a member of an object as fields: a list gives several.
 fn fields((name, value): (String, Value)) -> Fields {
     match value {
-        Value::Array(values) => values
-            .into_iter()
-            .map(|it| (name.clone(), scalar(it)))
-            .collect(),
+        Value::Array(values) => values.into_iter().map(|it| (name.clone(), scalar(it))).collect(),
         value => vec![(name, scalar(value))],
     }
 }
@@ -140,10 +122,7 @@ fn tenant(fields: Fields, names: &Names) -> Result<NewTenant, String> {
             "domain" | "domains" => {
                 let hosts = value.unwrap_or_default();
                 for host in hosts.split([' ', ';']).filter(|it| !it.is_empty()) {
-                    domains.push(
-                        host.parse::<Hostname>()
-                            .map_err(|error| error.to_string())?,
-                    );
+                    domains.push(host.parse::<Hostname>().map_err(|error| error.to_string())?);
                 }
             }
             _ => values.push((name, value)),
@@ -152,11 +131,7 @@ fn tenant(fields: Fields, names: &Names) -> Result<NewTenant, String> {
     let schema = schema.ok_or("it names no schema")?;
     let schema = SchemaName::tenant(&schema, names.shared_schema.as_str());
     let schema = schema.map_err(|error| error.to_string())?;
-    Ok(NewTenant {
-        schema,
-        values,
-        domains,
-    })
+    Ok(NewTenant { schema, values, domains })
 }
 
 #[cfg(test)]
@@ -173,10 +148,7 @@ mod tests {
     fn an_empty_cell_leaves_the_default() {
         let rows = read_str("schema_name,name,paid_until,domain\nacme,Acme,,acme.example.com\n");
         let tenant = rows[0].tenant.as_ref().unwrap();
-        assert_eq!(
-            tenant.values,
-            [("name".to_owned(), Some("Acme".to_owned()))]
-        );
+        assert_eq!(tenant.values, [("name".to_owned(), Some("Acme".to_owned()))]);
         assert_eq!(tenant.domains[0].as_str(), "acme.example.com");
     }
 
@@ -191,10 +163,7 @@ mod tests {
     #[test]
     fn a_bad_row_is_named_and_the_others_are_read() {
         let rows = read_str("schema,name\npg_x,X\nacme,A,B\nglobex,G\n");
-        let read: Vec<_> = rows
-            .iter()
-            .map(|row| (row.line, row.tenant.is_ok()))
-            .collect();
+        let read: Vec<_> = rows.iter().map(|row| (row.line, row.tenant.is_ok())).collect();
         assert_eq!(read, [(2, false), (3, false), (4, true)]);
     }
 }

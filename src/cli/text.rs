@@ -29,11 +29,7 @@ pub(crate) fn grouped(number: usize) -> String {
 /// terminal.
 pub(crate) fn printable(text: &str) -> String {
     let escape = |c: char| {
-        if c.is_control() {
-            c.escape_default().to_string()
-        } else {
-            c.into()
-        }
+        if c.is_control() { c.escape_default().to_string() } else { c.into() }
     };
     text.chars().map(escape).collect()
 }
@@ -54,10 +50,7 @@ pub(crate) fn few<T: std::fmt::Display>(
     most: usize,
 ) -> String {
     let rest = names.len().saturating_sub(most);
-    let shown: Vec<String> = names
-        .take(most)
-        .map(|name| printable(&name.to_string()))
-        .collect();
+    let shown: Vec<String> = names.take(most).map(|name| printable(&name.to_string())).collect();
     match rest {
         0 => shown.join(", "),
         rest => format!("{} and {} more", shown.join(", "), grouped(rest)),

@@ -34,15 +34,11 @@ mod tests {
 
     #[test]
     fn the_wide_one_is_refinerys() {
-        for (stem, name, version) in [
-            ("V7__add_orders", "add_orders", 7),
-            ("V20260101120000__a", "a", 20_260_101_120_000),
-        ] {
+        for (stem, name, version) in
+            [("V7__add_orders", "add_orders", 7), ("V20260101120000__a", "a", 20_260_101_120_000)]
+        {
             let refinery = refinery_core::Migration::unapplied(stem, SQL).unwrap();
-            assert_eq!(
-                checksum(Width::Int8, name, version, SQL),
-                Some(refinery.checksum())
-            );
+            assert_eq!(checksum(Width::Int8, name, version, SQL), Some(refinery.checksum()));
         }
     }
 
@@ -55,17 +51,11 @@ mod tests {
         hasher.write(&7_i32.to_ne_bytes());
         hasher.write(SQL.as_bytes());
         hasher.write(b"\xff");
-        assert_eq!(
-            checksum(Width::Int4, "add_orders", 7, SQL),
-            Some(hasher.finish())
-        );
+        assert_eq!(checksum(Width::Int4, "add_orders", 7, SQL), Some(hasher.finish()));
     }
 
     #[test]
     fn the_narrow_one_has_no_room_for_a_timestamp() {
-        assert_eq!(
-            checksum(Width::Int4, "a", i64::from(i32::MAX) + 1, SQL),
-            None
-        );
+        assert_eq!(checksum(Width::Int4, "a", i64::from(i32::MAX) + 1, SQL), None);
     }
 }

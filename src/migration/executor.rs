@@ -199,15 +199,9 @@ impl Executor<'_> {
     ) -> Outcome {
         let run = Run::new(*self);
         let tasks = run.tasks(fleet, register);
-        self.observer.observe(&Event::Begun {
-            schemas: tasks.len(),
-        });
+        self.observer.observe(&Event::Begun { schemas: tasks.len() });
         let workers = self.options.jobs.clamp(1, tasks.len().max(1));
-        let run = Run {
-            queue: Queue::new(tasks),
-            workers: Cell::new(workers),
-            ..run
-        };
+        let run = Run { queue: Queue::new(tasks), workers: Cell::new(workers), ..run };
         let lane = Lane::new(self.database, "tenantctl watch", usize::MAX);
         tokio::select! {
             _ = join_all((0..workers).map(|number| run.work(number))) => {}
@@ -243,11 +237,8 @@ impl<'a> Run<'a> {
         fleet: Fleet,
         mut register: HashMap<SchemaName, Vec<Registration>>,
     ) -> Vec<Task> {
-        let planned: Vec<Rc<Planned>> = fleet
-            .histories
-            .into_iter()
-            .map(|history| Rc::new(self.plan(history)))
-            .collect();
+        let planned: Vec<Rc<Planned>> =
+            fleet.histories.into_iter().map(|history| Rc::new(self.plan(history))).collect();
         let mut tasks = Vec::new();
         for (schema, found) in fleet.schemas {
             let creation = register.remove(&schema).map(|rows| Creation {
@@ -284,10 +275,7 @@ impl<'a> Run<'a> {
         match found {
             Found::NoSchema if creation.is_some() => {
                 let planned = Rc::new(self.plan(History::default()));
-                Ok(Task {
-                    creation,
-                    ..Task::new(schema, planned)
-                })
+                Ok(Task { creation, ..Task::new(schema, planned) })
             }
             Found::NoSchema => Err(Sorted::failed(schema, Cause::NoSchema)),
             Found::Unreadable(why) => Err(Sorted::failed(schema, Cause::Unreadable(why))),
@@ -299,10 +287,7 @@ impl<'a> Run<'a> {
                 } else if planned.plan.pending.is_empty() && creation.is_none() {
                     Err(Sorted::UpToDate)
                 } else {
-                    Ok(Task {
-                        creation,
-                        ..Task::new(schema, planned)
-                    })
+                    Ok(Task { creation, ..Task::new(schema, planned) })
                 }
             }
         }
@@ -343,8 +328,7 @@ impl<'a> Run<'a> {
                 }
                 Verdict::Applied { files, .. } => {
                     let done = task.planned.plan.pending.iter().take(files);
-                    task.applied
-                        .extend(done.map(|&file| self.executor.migrations.label(file)));
+                    task.applied.extend(done.map(|&file| self.executor.migrations.label(file)));
                     After::Applied
                 }
                 Verdict::Failed(failure) => {
@@ -418,19 +402,8 @@ impl<'a> Run<'a> {
                     task.applied.extend(self.done_before(&task, &next));
                 }
                 let looks = task.looks + u32::from(!matches!(after, After::Applied));
-                let Task {
-                    attempts,
-                    counted,
-                    applied,
-                    ..
-                } = task;
-                Some(Task {
-                    looks,
-                    attempts,
-                    counted,
-                    applied,
-                    ..next
-                })
+                let Task { attempts, counted, applied, .. } = task;
+                Some(Task { looks, attempts, counted, applied, ..next })
             }
             Ok(_) => {
                 self.fail(task.schema, after.into_failure());
@@ -485,9 +458,7 @@ impl<'a> Run<'a> {
     fn say_reconnecting(&self, error: &ConnectError) {
         if !self.reconnecting.replace(true) {
             let reason = error.to_string();
-            self.executor
-                .observer
-                .observe(&Event::Reconnecting { reason: &reason });
+            self.executor.observer.observe(&Event::Reconnecting { reason: &reason });
         }
     }
 
@@ -524,37 +495,24 @@ impl<'a> Run<'a> {
 
     fn labels(&self, task: &Task) -> Vec<String> {
         let plan = &task.planned.plan;
-        let pending = plan
-            .pending
-            .iter()
-            .map(|&file| self.executor.migrations.label(file));
+        let pending = plan.pending.iter().map(|&file| self.executor.migrations.label(file));
         task.applied.iter().cloned().chain(pending).collect()
     }
 
     fn up_to_date(&self, task: &Task) {
         self.outcome.borrow_mut().up_to_date += 1;
-        self.executor.observer.observe(&Event::UpToDate {
-            schema: &task.schema,
-        });
+        self.executor.observer.observe(&Event::UpToDate { schema: &task.schema });
     }
 
     fn fail(&self, schema: SchemaName, failure: Failure) {
         let failure = self.intern(failure);
-        self.executor.observer.observe(&Event::Failed {
-            schema: &schema,
-            failure: &failure,
-        });
+        self.executor.observer.observe(&Event::Failed { schema: &schema, failure: &failure });
         if matches!(&failure.cause, Cause::Sql(error) if error.is_out_of_resources()) {
             self.stop(Stop::OutOfResources);
         }
         self.outcome.borrow_mut().failed.push((schema, failure));
         let failed = self.outcome.borrow().failed.len();
-        if self
-            .executor
-            .options
-            .max_failures
-            .is_some_and(|most| failed >= most)
-        {
+        if self.executor.options.max_failures.is_some_and(|most| failed >= most) {
             self.stop(Stop::Budget);
         }
     }
@@ -586,18 +544,11 @@ impl<'a> Run<'a> {
         task.counted += u32::from(counts);
         let (schema, attempts) = (&task.schema, task.attempts);
         if task.counted > self.executor.options.retries {
-            self.executor.observer.observe(&Event::Busy {
-                schema,
-                blockage: &blockage,
-            });
+            self.executor.observer.observe(&Event::Busy { schema, blockage: &blockage });
             self.outcome.borrow_mut().busy.push((task.schema, blockage));
             return;
         }
-        self.executor.observer.observe(&Event::Deferred {
-            schema,
-            blockage: &blockage,
-            attempts,
-        });
+        self.executor.observer.observe(&Event::Deferred { schema, blockage: &blockage, attempts });
         task.blockage = Some(blockage);
         self.queue.defer(task);
     }
@@ -620,10 +571,7 @@ impl<'a> Run<'a> {
                 Some(_) => Cause::Interrupted,
                 None => Cause::Unknown,
             };
-            let failure = Failure {
-                left_behind: self.may_be_left_behind(&task),
-                ..cause.into()
-            };
+            let failure = Failure { left_behind: self.may_be_left_behind(&task), ..cause.into() };
             self.fail(task.schema, failure);
         }
     }
@@ -652,17 +600,13 @@ impl<'a> Run<'a> {
     /// Ends this run's backends and waits until they are gone.
     async fn terminate(&self) -> Result<(), Incomplete> {
         let database = self.executor.database;
-        let mut connection = database
-            .connect("tenantctl cancel")
-            .await
-            .map_err(Incomplete::Lost)?;
+        let mut connection =
+            database.connect("tenantctl cancel").await.map_err(Incomplete::Lost)?;
         let mine = format!(
             "from pg_stat_activity where starts_with(application_name, {})",
             literal(&self.name)
         );
-        connection
-            .ask(&format!("select pg_terminate_backend(pid) {mine}"))
-            .await?;
+        connection.ask(&format!("select pg_terminate_backend(pid) {mine}")).await?;
         while connection.ask(&format!("select 1 {mine}")).await?.affected > 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -672,9 +616,7 @@ impl<'a> Run<'a> {
     fn finish(self) -> Outcome {
         let mut outcome = self.outcome.take();
         let (fresh, deferred) = self.queue.drain();
-        outcome
-            .not_attempted
-            .extend(fresh.into_iter().map(|task| task.schema));
+        outcome.not_attempted.extend(fresh.into_iter().map(|task| task.schema));
         for task in deferred {
             match task.blockage {
                 Some(blockage) => outcome.busy.push((task.schema, blockage)),

@@ -53,10 +53,7 @@ impl MigrationFile {
         Ok(Self {
             checksum_wide,
             checksum_narrow,
-            respelled: respellings(&sql, raw)
-                .iter()
-                .map(|it| checksums(it))
-                .collect(),
+            respelled: respellings(&sql, raw).iter().map(|it| checksums(it)).collect(),
             path,
             kind: name.kind,
             version: name.version,
@@ -110,11 +107,7 @@ fn text(path: &std::path::Path, bytes: Vec<u8>) -> Result<String, FileProblem> {
         });
     }
     if let Some(offset) = bytes.iter().position(|byte| *byte == 0) {
-        return Err(FileProblem::Nul {
-            file: path.to_owned(),
-            offset,
-            line: line(offset, &bytes),
-        });
+        return Err(FileProblem::Nul { file: path.to_owned(), offset, line: line(offset, &bytes) });
     }
     Ok(String::from_utf8(bytes).expect("it was checked above"))
 }
@@ -153,17 +146,9 @@ mod tests {
                 let file = file(&text);
                 assert_eq!(file.sql, LF);
                 assert_eq!(file.checksum_wide, stored(LF));
-                for then in [
-                    LF,
-                    CRLF,
-                    &format!("\u{feff}{LF}"),
-                    &format!("\u{feff}{CRLF}"),
-                    &text,
-                ] {
-                    assert!(
-                        file.recognises(Width::Int8, stored(then)),
-                        "{text:?} {then:?}"
-                    );
+                for then in [LF, CRLF, &format!("\u{feff}{LF}"), &format!("\u{feff}{CRLF}"), &text]
+                {
+                    assert!(file.recognises(Width::Int8, stored(then)), "{text:?} {then:?}");
                 }
             }
         }
@@ -199,10 +184,7 @@ mod tests {
     #[test]
     fn bytes_that_are_no_text_are_refused() {
         for (bytes, problem) in [
-            (
-                b"a\nb\xff".as_slice(),
-                "`V1__a.sql` is not UTF-8 at byte 3, line 2",
-            ),
+            (b"a\nb\xff".as_slice(), "`V1__a.sql` is not UTF-8 at byte 3, line 2"),
             (b"\xff\xfea\0", "`V1__a.sql` is not UTF-8 at byte 0, line 1"),
             (b"a;\n\nb\0", "`V1__a.sql` has a NUL byte at byte 5, line 3"),
         ] {

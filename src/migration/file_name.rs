@@ -71,11 +71,9 @@ fn parse_stem(stem: &str) -> Result<FileName, NameProblem> {
         return Err(misnamed(stem));
     };
     match parse_migration_name(stem) {
-        Ok((prefix, version, read)) if read == name => Ok(FileName {
-            kind: kind(&prefix),
-            version,
-            name: read,
-        }),
+        Ok((prefix, version, read)) if read == name => {
+            Ok(FileName { kind: kind(&prefix), version, name: read })
+        }
         Err(error) if matches!(error.kind(), RefineryError::InvalidVersion) => {
             Err(version_problem(&version[1..]))
         }
@@ -111,11 +109,7 @@ fn misnamed(stem: &str) -> NameProblem {
 /// Returns what a file was probably meant to be called: `v1-add orders`, `0001_add_orders`.
 fn suggestion(stem: &str) -> Option<String> {
     let rest = stem.strip_prefix(['V', 'v', 'U', 'u']).unwrap_or(stem);
-    let prefix = if stem.starts_with(['U', 'u']) {
-        'U'
-    } else {
-        'V'
-    };
+    let prefix = if stem.starts_with(['U', 'u']) { 'U' } else { 'V' };
     let end = rest.find(|c: char| !c.is_ascii_digit())?;
     let (version, name) = rest.split_at(end);
     let is_fraction = name.starts_with('.') && name[1..].starts_with(|c: char| c.is_ascii_digit());
@@ -151,11 +145,7 @@ impl fmt::Display for Kind {
 
 impl fmt::Display for FileName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            kind,
-            version,
-            name,
-        } = self;
+        let Self { kind, version, name } = self;
         write!(f, "{kind}{version}__{name}")
     }
 }
@@ -174,32 +164,18 @@ mod tests {
             ("V1___a.sql", Kind::Versioned, 1, "_a"),
             ("V1__bücher.sql", Kind::Versioned, 1, "bücher"),
             ("V1__bu\u{308}cher.sql", Kind::Versioned, 1, "bu\u{308}cher"),
-            (
-                "V9223372036854775807__a.sql",
-                Kind::Versioned,
-                i64::MAX,
-                "a",
-            ),
+            ("V9223372036854775807__a.sql", Kind::Versioned, i64::MAX, "a"),
         ] {
             let read = FileName::parse(file_name).unwrap().unwrap();
-            assert_eq!(
-                (read.kind, read.version, read.name.as_str()),
-                (kind, version, name)
-            );
+            assert_eq!((read.kind, read.version, read.name.as_str()), (kind, version, name));
         }
     }
 
     #[test]
     fn what_does_not_end_like_a_migration_is_none() {
-        for file_name in [
-            "README.md",
-            "V1__a",
-            "V1__a.sql~",
-            "V1__a.sql.orig",
-            "mod.rs",
-            "v1__a.rs",
-            "sql",
-        ] {
+        for file_name in
+            ["README.md", "V1__a", "V1__a.sql~", "V1__a.sql.orig", "mod.rs", "v1__a.rs", "sql"]
+        {
             assert_eq!(FileName::parse(file_name), Ok(None), "{file_name}");
         }
     }
@@ -233,11 +209,7 @@ mod tests {
     #[test]
     fn a_version_must_fit() {
         for (file_name, version, rule) in [
-            (
-                "V9223372036854775808__a.sql",
-                "9223372036854775808",
-                VersionRule::TooLarge,
-            ),
+            ("V9223372036854775808__a.sql", "9223372036854775808", VersionRule::TooLarge),
             ("V1.1__a.sql", "1.1", VersionRule::NotWhole),
             ("V١__a.sql", "١", VersionRule::ForeignDigits),
         ] {

@@ -29,10 +29,7 @@ pub enum FolderError {
     #[error("migration folder `{}` could not be read", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
     #[error("{}", lines(path, problems))]
-    Files {
-        path: PathBuf,
-        problems: Vec<FileProblem>,
-    },
+    Files { path: PathBuf, problems: Vec<FileProblem> },
 }
 
 /// What is wrong with a file in a migration folder.
@@ -45,27 +42,15 @@ pub enum FileProblem {
         suggestion: Option<String>,
     },
     #[error("version {version} of `{}` {rule}", file.display())]
-    Version {
-        file: PathBuf,
-        version: String,
-        rule: VersionRule,
-    },
+    Version { file: PathBuf, version: String, rule: VersionRule },
     #[error("`{}` is a migration in Rust, which only the program it is embedded in can run", file.display())]
     Rust { file: PathBuf },
     #[error("version {} is claimed by {}", .0.version, listed(&.0.files))]
     Duplicate(Duplicate),
     #[error("`{}` is not UTF-8 at byte {offset}, line {line}", file.display())]
-    NotUtf8 {
-        file: PathBuf,
-        offset: usize,
-        line: usize,
-    },
+    NotUtf8 { file: PathBuf, offset: usize, line: usize },
     #[error("`{}` has a NUL byte at byte {offset}, line {line}", file.display())]
-    Nul {
-        file: PathBuf,
-        offset: usize,
-        line: usize,
-    },
+    Nul { file: PathBuf, offset: usize, line: usize },
     #[error("`{}` is not a regular file", path.display())]
     NotAFile { path: PathBuf },
     #[error("`{}` is a link to `{}`, which is not there", link.display(), target.display())]
@@ -153,11 +138,7 @@ impl FileProblem {
     pub(crate) fn of_name(file: PathBuf, problem: NameProblem) -> Self {
         match problem {
             NameProblem::Misnamed { suggestion } => Self::Misnamed { file, suggestion },
-            NameProblem::Version { version, rule } => Self::Version {
-                file,
-                version,
-                rule,
-            },
+            NameProblem::Version { version, rule } => Self::Version { file, version, rule },
             NameProblem::Rust => Self::Rust { file },
         }
     }
@@ -165,10 +146,7 @@ impl FileProblem {
 
 /// Returns "`a`, `b` and `c`".
 fn listed(files: &[PathBuf]) -> String {
-    let files: Vec<_> = files
-        .iter()
-        .map(|it| format!("`{}`", it.display()))
-        .collect();
+    let files: Vec<_> = files.iter().map(|it| format!("`{}`", it.display())).collect();
     match files.split_last() {
         Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
         _ => files.concat(),
@@ -255,11 +233,7 @@ mod tests {
 
     #[test]
     fn refinery_reads_the_same_files() {
-        let folder = folder(&[
-            ("V10__c.sql", "c"),
-            ("V2__a.sql", "a"),
-            ("x/U9__b.sql", "b"),
-        ]);
+        let folder = folder(&[("V10__c.sql", "c"), ("V2__a.sql", "a"), ("x/U9__b.sql", "b")]);
         let ours = MigrationFolder::read(folder.path()).unwrap().to_refinery();
         let refinerys = refinery_core::load_sql_migrations(folder.path()).unwrap();
         assert_eq!(ours, refinerys);
@@ -274,19 +248,13 @@ mod tests {
     #[test]
     fn a_long_version_needs_the_wide_history() {
         let folder = folder(&[("V1__a.sql", ""), ("V20260101120000__b.sql", "")]);
-        assert_eq!(
-            MigrationFolder::read(folder.path()).unwrap().width(),
-            Width::Int8
-        );
+        assert_eq!(MigrationFolder::read(folder.path()).unwrap().width(), Width::Int8);
     }
 
     #[test]
     fn a_missing_folder_is_named() {
         for (path, error) in [
-            (
-                "/nowhere/tenant",
-                "there is no migration folder `/nowhere/tenant`",
-            ),
+            ("/nowhere/tenant", "there is no migration folder `/nowhere/tenant`"),
             ("/dev/null", "migration folder `/dev/null` is not a folder"),
         ] {
             let found = MigrationFolder::read(Path::new(path)).unwrap_err();
@@ -345,9 +313,7 @@ mod tests {
         assert!(error.to_string().ends_with(
             "V1__a b.sql` is not named like a migration, and refinery would pass over it"
         ));
-        let FolderError::Files { problems, .. } = error else {
-            panic!()
-        };
+        let FolderError::Files { problems, .. } = error else { panic!() };
         assert!(
             matches!(&problems[..], [FileProblem::Misnamed { suggestion: Some(it), .. }] if it == "V1__a_b.sql")
         );

@@ -125,10 +125,8 @@ pub async fn read(
         .collect();
 
     let digests = digests(database, lane, &with_table, connections).await?;
-    let mut fleet = Fleet {
-        schemas: Vec::with_capacity(schemas.len()),
-        histories: vec![History::default()],
-    };
+    let mut fleet =
+        Fleet { schemas: Vec::with_capacity(schemas.len()), histories: vec![History::default()] };
     let known = distinct(database, &with_table, &digests, &mut fleet.histories).await?;
 
     let mut digests = digests.into_iter();
@@ -138,10 +136,9 @@ pub async fn read(
             Table::Absent => Found::History(0),
             Table::Foreign => Found::Unreadable(foreign()),
             Table::Present(width) => match digests.next().expect("one per table") {
-                Ok(digest) => known.get(&(digest, width)).map_or_else(
-                    || Found::Unreadable(changing()),
-                    |&index| Found::History(index),
-                ),
+                Ok(digest) => known
+                    .get(&(digest, width))
+                    .map_or_else(|| Found::Unreadable(changing()), |&index| Found::History(index)),
                 Err(error) if error.is_lock_not_available() => Found::Unreadable(locked()),
                 Err(error) => Found::Unreadable(error.message.clone()),
             },
@@ -185,10 +182,7 @@ async fn tables(lane: &mut Lane, schemas: &[SchemaName]) -> Result<Vec<Table>, L
     if schemas.is_empty() {
         return Ok(Vec::new());
     }
-    let names: Vec<String> = schemas
-        .iter()
-        .map(|schema| literal(schema.as_str()))
-        .collect();
+    let names: Vec<String> = schemas.iter().map(|schema| literal(schema.as_str())).collect();
     let question = format!(
         "select n.oid is not null, c.oid is not null, v.atttypid::regtype::text, \
            (select count(*) from pg_attribute a where a.attrelid = c.oid and not a.attisdropped \
@@ -224,10 +218,7 @@ async fn digests(
     tables: &[(SchemaName, Width)],
     connections: usize,
 ) -> Result<Vec<Digest>, LookError> {
-    let share = tables
-        .len()
-        .div_ceil(connections.max(1))
-        .max(HISTORIES_PER_STATEMENT);
+    let share = tables.len().div_ceil(connections.max(1)).max(HISTORIES_PER_STATEMENT);
     let mut first = Some(first);
     let shares = tables.chunks(share).map(|share| {
         let lane = first.take();
@@ -290,10 +281,8 @@ async fn distinct(
             wanted.entry((digest.clone(), *width)).or_insert(schema);
         }
     }
-    let wanted: Vec<_> = wanted
-        .into_iter()
-        .map(|((_, width), schema)| (schema.clone(), width))
-        .collect();
+    let wanted: Vec<_> =
+        wanted.into_iter().map(|((_, width), schema)| (schema.clone(), width)).collect();
     let mut lane = Lane::new(database, "tenantctl look", HISTORIES_PER_CONNECTION);
     let mut known = HashMap::new();
     for chunk in wanted.chunks(HISTORIES_PER_STATEMENT) {
@@ -322,10 +311,7 @@ async fn whole(lane: &mut Lane, tables: &[(SchemaName, Width)]) -> Result<Vec<Hi
             )
         })
         .collect();
-    let question = format!(
-        "{} order by i, version nulls first",
-        selects.join(" union all ")
-    );
+    let question = format!("{} order by i, version nulls first", selects.join(" union all "));
     let rows = ask(lane, &question, tables.len()).await?;
     Ok(histories(tables, &rows))
 }
@@ -335,11 +321,7 @@ fn histories(tables: &[(SchemaName, Width)], rows: &[Row]) -> Vec<History> {
     for row in rows {
         let Some(version) = row.number(1) else {
             let width = Some(tables[histories.len()].1);
-            histories.push(History {
-                width,
-                digest: row.text(2).to_owned(),
-                rows: Vec::new(),
-            });
+            histories.push(History { width, digest: row.text(2).to_owned(), rows: Vec::new() });
             continue;
         };
         let applied = Applied {
@@ -348,11 +330,7 @@ fn histories(tables: &[(SchemaName, Width)], rows: &[Row]) -> Vec<History> {
             applied_on: row.text(3).to_owned(),
             checksum: row.text(4).to_owned(),
         };
-        histories
-            .last_mut()
-            .expect("its first row came before")
-            .rows
-            .push(applied);
+        histories.last_mut().expect("its first row came before").rows.push(applied);
     }
     histories
 }

@@ -103,13 +103,7 @@ pub(super) async fn of_schema_lock(
            and (l.classid::int8 << 32) | l.objid::int8 = {}",
         lock_key(schema)
     );
-    Ok(connection
-        .ask(&question)
-        .await?
-        .rows
-        .iter()
-        .map(|row| holder(row, 0))
-        .collect())
+    Ok(connection.ask(&question).await?.rows.iter().map(|row| holder(row, 0)).collect())
 }
 
 /// Returns who has one of these tables locked otherwise than for reading, in a transaction that is

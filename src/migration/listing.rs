@@ -40,20 +40,12 @@ impl Listing {
                 return Err(FolderError::Missing { path: path() });
             }
             Err(source) => {
-                return Err(FolderError::Unreadable {
-                    path: path(),
-                    source,
-                });
+                return Err(FolderError::Unreadable { path: path(), source });
             }
         }
 
         let mut listing = Self::default();
-        listing
-            .walk(folder)
-            .map_err(|source| FolderError::Unreadable {
-                path: path(),
-                source,
-            })?;
+        listing.walk(folder).map_err(|source| FolderError::Unreadable { path: path(), source })?;
         listing.entries.sort_by_key(|entry| entry.name.version);
         Ok(listing)
     }
@@ -133,6 +125,5 @@ impl Listing {
 }
 
 fn is_hidden(path: &Path) -> bool {
-    path.file_name()
-        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }

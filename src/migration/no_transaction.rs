@@ -32,32 +32,16 @@ pub(super) async fn attempt(
     task: &Task,
     file: usize,
 ) -> Verdict {
-    let connection = match executor
-        .database
-        .connect_directly(&options.application_name)
-        .await
-    {
+    let connection = match executor.database.connect_directly(&options.application_name).await {
         Ok(Some(connection)) => connection,
         Ok(None) => return Verdict::Failed(Box::new(Cause::Pooled.into())),
         Err(error) => return Verdict::NoConnection(error),
     };
-    let options = ScriptOptions {
-        server_version: connection.server_version(),
-        ..options
-    };
-    let mut session = Session {
-        executor,
-        connection,
-        task,
-        file,
-        effects: Vec::new(),
-        is_repeatable: true,
-    };
+    let options = ScriptOptions { server_version: connection.server_version(), ..options };
+    let mut session =
+        Session { executor, connection, task, file, effects: Vec::new(), is_repeatable: true };
     let verdict = match session.run(&options).await {
-        Ok(()) => Verdict::Applied {
-            files: 1,
-            is_last: is_last(task),
-        },
+        Ok(()) => Verdict::Applied { files: 1, is_last: is_last(task) },
         Err(verdict) => verdict,
     };
     // The lock ends with the session.
@@ -85,8 +69,7 @@ impl Session<'_> {
     async fn run(&mut self, options: &ScriptOptions) -> Result<(), Verdict> {
         self.lock().await?;
         self.guard().await?;
-        self.send(&script::settings(&self.task.schema, options, false))
-            .await?;
+        self.send(&script::settings(&self.task.schema, options, false)).await?;
         self.send("set default_transaction_read_only = off").await?;
         let migrations = self.executor.migrations;
         for (index, statement) in migrations.statements(self.file).iter().enumerate() {
@@ -108,17 +91,12 @@ impl Session<'_> {
             false => options.lock_timeout,
         };
         let milliseconds = timeout.map_or(0, |it| it.as_millis());
-        self.send(&format!("set lock_timeout = {milliseconds}"))
-            .await
-            .map(drop_rows)
+        self.send(&format!("set lock_timeout = {milliseconds}")).await.map(drop_rows)
     }
 
     /// Takes the schema's lock for the session, or says who has it.
     async fn lock(&mut self) -> Result<(), Verdict> {
-        let question = format!(
-            "select pg_try_advisory_lock({})",
-            lock_key(&self.task.schema)
-        );
+        let question = format!("select pg_try_advisory_lock({})", lock_key(&self.task.schema));
         if self.send(&question).await?.rows[0].flag(0) {
             return Ok(());
         }
@@ -141,10 +119,7 @@ impl Session<'_> {
         let table = qualified(&self.task.schema, HISTORY_TABLE);
         let history = &self.task.planned.history;
         let question = match history.width {
-            Some(_) => format!(
-                "select {DIGEST} = {} from {table}",
-                literal(&history.digest)
-            ),
+            Some(_) => format!("select {DIGEST} = {} from {table}", literal(&history.digest)),
             None => format!("select to_regclass({}) is null", literal(&table)),
         };
         match self.connection.ask(&question).await {
@@ -180,9 +155,7 @@ impl Session<'_> {
             && let Some(name) = &wanted.name
             && self.is_valid(wanted).await? == Some(false)
         {
-            let cause = Cause::InvalidIndex {
-                index: name.clone(),
-            };
+            let cause = Cause::InvalidIndex { index: name.clone() };
             return Err(self.failed(index, None, cause, wanted.name.clone()));
         }
         self.note(statement, "took effect");
@@ -191,11 +164,7 @@ impl Session<'_> {
     }
 
     fn note(&mut self, statement: &Statement, what: &str) {
-        self.effects.push(format!(
-            "`{}` in line {} {what}",
-            statement.kind(),
-            statement.line
-        ));
+        self.effects.push(format!("`{}` in line {} {what}", statement.kind(), statement.line));
     }
 
     /// Returns whether the index is there and valid. One that an earlier attempt left behind
@@ -233,10 +202,7 @@ impl Session<'_> {
             return Ok(());
         };
         let schema = identifier(self.task.schema.as_str());
-        let drop = format!(
-            "drop index concurrently if exists {schema}.{}",
-            identifier(name)
-        );
+        let drop = format!("drop index concurrently if exists {schema}.{}", identifier(name));
         self.send(&drop).await.map(drop_rows)
     }
 
@@ -258,10 +224,7 @@ impl Session<'_> {
         let offset = error.position.map(|position| position.saturating_sub(1));
         // What was in the way may be gone in a moment, but what took effect is not done twice.
         if self.is_repeatable && is_passing(&error) {
-            return blocked(
-                Some(self.executor.migrations.site(self.file, index, None)),
-                error,
-            );
+            return blocked(Some(self.executor.migrations.site(self.file, index, None)), error);
         }
         let limit = self.executor.options.statement_timeout;
         let cause = match error.is("57014") {
@@ -281,20 +244,14 @@ impl Session<'_> {
     ) -> Verdict {
         let migrations = self.executor.migrations;
         let text = &migrations.statements(self.file)[index].text;
-        let offset = character
-            .and_then(|it| text.char_indices().nth(it))
-            .map(|(byte, _)| byte);
+        let offset = character.and_then(|it| text.char_indices().nth(it)).map(|(byte, _)| byte);
         let site = Some(migrations.site(self.file, index, offset));
         let mut left_behind = self.effects.clone();
         if let Some(name) = invalid {
             let what = "the next run removes it and builds it again";
             left_behind.push(format!("the invalid index `{name}`; {what}"));
         }
-        Verdict::Failed(Box::new(Failure {
-            site,
-            cause,
-            left_behind,
-        }))
+        Verdict::Failed(Box::new(Failure { site, cause, left_behind }))
     }
 
     /// Records the file, making the history table first where there is none.
@@ -356,11 +313,7 @@ fn blocked(site: Option<Site>, error: SqlError) -> Verdict {
         true => BlockageKind::Conflict(error),
         false => BlockageKind::Lock(error),
     };
-    Verdict::Blocked(Box::new(Blockage {
-        site,
-        kind,
-        holders: Vec::new(),
-    }))
+    Verdict::Blocked(Box::new(Blockage { site, kind, holders: Vec::new() }))
 }
 
 fn drop_rows(_: Rows) {}

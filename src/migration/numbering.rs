@@ -64,11 +64,7 @@ mod tests {
             (Some(i64::MAX), Sequence, None),
             (Some(i64::MAX), Timestamp, None),
         ] {
-            assert_eq!(
-                numbering.version_after(newest, NOW),
-                next,
-                "{newest:?} {numbering:?}"
-            );
+            assert_eq!(numbering.version_after(newest, NOW), next, "{newest:?} {numbering:?}");
         }
     }
 }

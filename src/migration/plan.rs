@@ -80,17 +80,10 @@ impl Plan {
     pub fn new(folder: &MigrationFolder, history: &History, options: PlanOptions) -> Self {
         let broken = broken_rows(&history.rows);
         if !broken.is_empty() {
-            return Self {
-                findings: broken,
-                refused: true,
-                ..Self::default()
-            };
+            return Self { findings: broken, refused: true, ..Self::default() };
         }
-        let mut files: Vec<Migration> = folder
-            .files()
-            .iter()
-            .map(MigrationFile::to_refinery)
-            .collect();
+        let mut files: Vec<Migration> =
+            folder.files().iter().map(MigrationFile::to_refinery).collect();
         let mut applied = translate(folder, history);
         let mut findings = Vec::new();
         // refinery stops at the first finding. Each is noted and settled in memory, and refinery
@@ -115,14 +108,11 @@ impl Plan {
         options: PlanOptions,
     ) -> Self {
         let pending = folder.files().iter().enumerate();
-        let pending = pending
-            .filter(|(_, file)| versions.contains(&file.version))
-            .map(|(i, _)| i);
+        let pending = pending.filter(|(_, file)| versions.contains(&file.version)).map(|(i, _)| i);
         let pending: Vec<usize> = pending.collect();
         if history.width == Some(Width::Int4) {
-            let files = pending
-                .iter()
-                .filter(|&&file| folder.files()[file].checksum_narrow.is_none());
+            let files =
+                pending.iter().filter(|&&file| folder.files()[file].checksum_narrow.is_none());
             findings.extend(files.map(|&file| Finding::TooWide { file }));
         }
         let refused = findings.iter().any(|finding| match finding {
@@ -130,11 +120,7 @@ impl Plan {
             Finding::Missing { .. } | Finding::OutOfOrder { .. } => !options.allow_missing,
             Finding::Broken { .. } | Finding::TooWide { .. } => true,
         });
-        Self {
-            pending,
-            findings,
-            refused,
-        }
+        Self { pending, findings, refused }
     }
 
     /// Whether there is nothing to do and nothing to say.
@@ -171,15 +157,10 @@ fn decide(
     applied: &[Migration],
     to: Option<i64>,
 ) -> Result<BTreeSet<i64>, Objection> {
-    let runner = Runner::new(files)
-        .set_grouped(true)
-        .set_target(to.map_or(Target::Latest, Target::Version));
+    let runner =
+        Runner::new(files).set_grouped(true).set_target(to.map_or(Target::Latest, Target::Version));
     match runner.run(&mut Memory(applied)) {
-        Ok(report) => Ok(report
-            .applied_migrations()
-            .iter()
-            .map(Migration::version)
-            .collect()),
+        Ok(report) => Ok(report.applied_migrations().iter().map(Migration::version).collect()),
         Err(error) => Err(match error.kind() {
             Kind::DivergentVersion(applied, _) => Objection::Divergent(applied.clone()),
             // refinery says "missing" of both; only what was applied has a time.
@@ -204,11 +185,7 @@ fn settle(
     objection: Objection,
 ) -> Finding {
     let index = |version| {
-        folder
-            .files()
-            .iter()
-            .position(|file| file.version == version)
-            .expect("refinery found it")
+        folder.files().iter().position(|file| file.version == version).expect("refinery found it")
     };
     match objection {
         Objection::Divergent(row) => {
@@ -218,10 +195,7 @@ fn settle(
             Finding::Divergent { file }
         }
         Objection::Missing(row) => {
-            let finding = Finding::Missing {
-                version: row.version(),
-                name: row.name().to_owned(),
-            };
+            let finding = Finding::Missing { version: row.version(), name: row.name().to_owned() };
             files.push(row);
             files.sort();
             finding
@@ -229,22 +203,14 @@ fn settle(
         Objection::OutOfOrder(file) => {
             files.retain(|it| it.version() != file.version());
             let newest = applied.last().map_or(0, Migration::version);
-            Finding::OutOfOrder {
-                file: index(file.version()),
-                newest,
-            }
+            Finding::OutOfOrder { file: index(file.version()), newest }
         }
     }
 }
 
 fn as_applied(file: &MigrationFile) -> Migration {
     let (version, name) = (file.version, file.name.clone());
-    Migration::applied(
-        version,
-        name,
-        OffsetDateTime::UNIX_EPOCH,
-        file.checksum_wide,
-    )
+    Migration::applied(version, name, OffsetDateTime::UNIX_EPOCH, file.checksum_wide)
 }
 
 /// Returns the history as refinery's wide build would have read it: a stored checksum that is
@@ -253,10 +219,7 @@ fn translate(folder: &MigrationFolder, history: &History) -> Vec<Migration> {
     let width = history.width.unwrap_or(Width::Int8);
     let translated = history.rows.iter().map(|row| {
         let stored = row.checksum.parse().expect("broken rows were sorted out");
-        let file = folder
-            .files()
-            .iter()
-            .find(|file| file.version == row.version);
+        let file = folder.files().iter().find(|file| file.version == row.version);
         match file {
             Some(file) if file.name == row.name && file.recognises(width, stored) => {
                 as_applied(file)
@@ -280,10 +243,7 @@ fn broken_rows(rows: &[Applied]) -> Vec<Finding> {
         } else {
             return None;
         };
-        Some(Finding::Broken {
-            version: row.version,
-            what,
-        })
+        Some(Finding::Broken { version: row.version, what })
     });
     broken.collect()
 }
@@ -337,11 +297,9 @@ mod tests {
     fn what_is_newer_than_the_history_is_pending() {
         let folder = three();
         for width in [Width::Int4, Width::Int8] {
-            for (applied, pending) in [
-                (&[][..], &[0, 1, 2][..]),
-                (&[1], &[1, 2]),
-                (&[1, 2, 3], &[]),
-            ] {
+            for (applied, pending) in
+                [(&[][..], &[0, 1, 2][..]), (&[1], &[1, 2]), (&[1, 2, 3], &[])]
+            {
                 let plan = plan(&folder, &history(width, &folder, applied));
                 assert_eq!(plan.pending, pending);
                 assert!(plan.findings.is_empty() && !plan.refused);
@@ -354,10 +312,7 @@ mod tests {
     fn a_version_stops_the_plan() {
         let folder = three();
         for (to, pending) in [(1, &[][..]), (2, &[1]), (3, &[1, 2])] {
-            let options = PlanOptions {
-                to: Some(to),
-                ..PlanOptions::default()
-            };
+            let options = PlanOptions { to: Some(to), ..PlanOptions::default() };
             let plan = Plan::new(&folder, &history(Width::Int4, &folder, &[1]), options);
             assert_eq!(plan.pending, pending, "to {to}");
         }
@@ -377,10 +332,7 @@ mod tests {
         let strict = plan(&now, &history);
         assert_eq!(strict.findings, [Finding::Divergent { file: 1 }]);
         assert!(strict.refused);
-        let allowed = PlanOptions {
-            allow_divergent: true,
-            ..PlanOptions::default()
-        };
+        let allowed = PlanOptions { allow_divergent: true, ..PlanOptions::default() };
         let plan = Plan::new(&now, &history, allowed);
         assert!(!plan.refused);
         assert_eq!(plan.pending, [2]);
@@ -399,17 +351,11 @@ mod tests {
         let before = three();
         let now = folder(&[("V1__a.sql", "select 1;"), ("V4__d.sql", "select 4;")]);
         let history = history(Width::Int4, &before, &[1, 2, 3]);
-        let missing = |version, name: &str| Finding::Missing {
-            version,
-            name: name.into(),
-        };
+        let missing = |version, name: &str| Finding::Missing { version, name: name.into() };
         let strict = plan(&now, &history);
         assert_eq!(strict.findings, [missing(2, "b"), missing(3, "c")]);
         assert!(strict.refused);
-        let allowed = PlanOptions {
-            allow_missing: true,
-            ..PlanOptions::default()
-        };
+        let allowed = PlanOptions { allow_missing: true, ..PlanOptions::default() };
         let plan = Plan::new(&now, &history, allowed);
         assert_eq!((plan.pending.as_slice(), plan.refused), (&[1][..], false));
     }
@@ -419,10 +365,7 @@ mod tests {
         let folder = three();
         let history = history(Width::Int4, &folder, &[1, 3]);
         let strict = plan(&folder, &history);
-        assert_eq!(
-            strict.findings,
-            [Finding::OutOfOrder { file: 1, newest: 3 }]
-        );
+        assert_eq!(strict.findings, [Finding::OutOfOrder { file: 1, newest: 3 }]);
         assert!(strict.refused && strict.pending.is_empty());
     }
 
@@ -452,10 +395,7 @@ mod tests {
 
     #[test]
     fn a_narrow_history_has_no_room_for_a_timestamp() {
-        let folder = folder(&[
-            ("V1__a.sql", "select 1;"),
-            ("V20260101120000__b.sql", "select 2;"),
-        ]);
+        let folder = folder(&[("V1__a.sql", "select 1;"), ("V20260101120000__b.sql", "select 2;")]);
         let narrow = plan(&folder, &history(Width::Int4, &folder, &[1]));
         assert_eq!(narrow.findings, [Finding::TooWide { file: 1 }]);
         assert!(narrow.refused);

@@ -84,10 +84,7 @@ pub async fn check(
     for warning in warnings.into_iter().flatten() {
         observer.observe(&Event::Warning(warning));
     }
-    Ok(ExecuteOptions {
-        jobs,
-        ..options.clone()
-    })
+    Ok(ExecuteOptions { jobs, ..options.clone() })
 }
 
 async fn refuse_pooler(
@@ -113,11 +110,7 @@ async fn refuse_pooler(
 
 /// Returns how many statements that lock relations are in the largest plan.
 fn largest(work: &[Work<'_>]) -> usize {
-    let locks = |kind: &str| {
-        ["CREATE", "ALTER", "DROP"]
-            .iter()
-            .any(|it| kind.starts_with(it))
-    };
+    let locks = |kind: &str| ["CREATE", "ALTER", "DROP"].iter().any(|it| kind.starts_with(it));
     let statements = |set: &MigrationSet, file| {
         let all = set.statements(file).iter();
         all.filter(|statement| locks(statement.kind())).count()
@@ -223,11 +216,7 @@ impl Server {
     }
 
     fn long_transactions(&self) -> Option<String> {
-        let Transaction {
-            pid,
-            application_name,
-            age,
-        } = self.oldest.as_ref()?;
+        let Transaction { pid, application_name, age } = self.oldest.as_ref()?;
         let (number, age) = (self.long, humantime::format_duration(*age));
         let transactions = match number {
             1 => "1 transaction has".to_owned(),
@@ -266,12 +255,7 @@ mod tests {
     use super::*;
 
     fn server(free: i64) -> Server {
-        Server {
-            free,
-            locks: 6400,
-            locks_per_transaction: 64,
-            ..Server::default()
-        }
+        Server { free, locks: 6400, locks_per_transaction: 64, ..Server::default() }
     }
 
     #[test]
@@ -291,9 +275,6 @@ mod tests {
     fn the_lock_table_is_compared_with_the_largest_plan() {
         assert_eq!(server(90).lock_table(30, 4), None);
         let warning = server(90).lock_table(2000, 4).unwrap();
-        assert!(
-            warning.contains("24000 locks; the server is set up for 6400"),
-            "{warning}"
-        );
+        assert!(warning.contains("24000 locks; the server is set up for 6400"), "{warning}");
     }
 }

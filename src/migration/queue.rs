@@ -84,10 +84,7 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn new(tasks: impl IntoIterator<Item = Task>) -> Self {
-        Self {
-            fresh: RefCell::new(tasks.into_iter().collect()),
-            ..Self::default()
-        }
+        Self { fresh: RefCell::new(tasks.into_iter().collect()), ..Self::default() }
     }
 
     pub(super) fn is_stopped(&self) -> bool {
@@ -114,9 +111,7 @@ impl Queue {
     pub(super) fn defer(&self, task: Task) {
         let longest = SHORTEST_PAUSE * 2u32.saturating_pow(task.attempts.min(8));
         let pause = longest.min(LONGEST_PAUSE).mul_f64(fastrand::f64());
-        self.deferred
-            .borrow_mut()
-            .push((Instant::now() + pause, task));
+        self.deferred.borrow_mut().push((Instant::now() + pause, task));
     }
 
     /// Returns the next task when one is due, or `None` when there is nothing left to start.
@@ -148,12 +143,7 @@ impl Queue {
     /// Takes what was never tried, and what was tried and found busy.
     pub(super) fn drain(&self) -> (Vec<Task>, Vec<Task>) {
         let fresh = self.fresh.take().into_iter().collect();
-        let deferred = self
-            .deferred
-            .take()
-            .into_iter()
-            .map(|(_, task)| task)
-            .collect();
+        let deferred = self.deferred.take().into_iter().map(|(_, task)| task).collect();
         (fresh, deferred)
     }
 }

@@ -80,11 +80,7 @@ pub enum ScaffoldError {
     #[error("`{}` could not be written", path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error("`{}` could not be renamed to `{}`", from.display(), to.display())]
-    Rename {
-        from: PathBuf,
-        to: PathBuf,
-        source: io::Error,
-    },
+    Rename { from: PathBuf, to: PathBuf, source: io::Error },
 }
 
 /// Returns the version of a folder's next migration: greater than all that are there.
@@ -134,10 +130,7 @@ pub fn create(folder: &Path, new: &NewMigration) -> Result<PathBuf, ScaffoldErro
 
 fn check_name(name: &str) -> Result<(), ScaffoldError> {
     if !is_name(name) {
-        return Err(ScaffoldError::Name {
-            name: name.to_owned(),
-            suggestion: meant(name),
-        });
+        return Err(ScaffoldError::Name { name: name.to_owned(), suggestion: meant(name) });
     }
     match name.len() {
         bytes if bytes > MAX_NAME_BYTES => Err(ScaffoldError::LongName { bytes }),
@@ -206,12 +199,7 @@ pub fn renumber(
     let to = path.with_file_name(format!("{}.sql", FileName { version, ..name }));
     rename_new(&path, &to)?;
 
-    Ok(Renumbered {
-        from: path,
-        to,
-        old_version,
-        new_version: version,
-    })
+    Ok(Renumbered { from: path, to, old_version, new_version: version })
 }
 
 fn entry(folder: &Path, file: &Path) -> Result<Entry, ScaffoldError> {
@@ -221,12 +209,10 @@ fn entry(folder: &Path, file: &Path) -> Result<Entry, ScaffoldError> {
         let it = place(&entry.path);
         it.is_some() && places.contains(&it)
     };
-    entries
-        .find(is_it)
-        .ok_or_else(|| ScaffoldError::NotInFolder {
-            file: file.to_owned(),
-            folder: folder.to_owned(),
-        })
+    entries.find(is_it).ok_or_else(|| ScaffoldError::NotInFolder {
+        file: file.to_owned(),
+        folder: folder.to_owned(),
+    })
 }
 
 /// Returns a file's path without links on the way, the file itself not followed.
@@ -291,22 +277,11 @@ mod tests {
     fn a_new_file_says_what_to_write_and_is_no_more_than_comments() {
         for kind in [FolderKind::Shared, FolderKind::Tenant] {
             let folder = folder(&["V1__a.sql"]);
-            let path = create(
-                folder.path(),
-                &NewMigration {
-                    kind,
-                    ..new("add_orders")
-                },
-            )
-            .unwrap();
+            let path = create(folder.path(), &NewMigration { kind, ..new("add_orders") }).unwrap();
             assert_eq!(path, folder.path().join("V2__add_orders.sql"));
 
             let content = fs::read_to_string(path).unwrap();
-            assert!(
-                content
-                    .lines()
-                    .all(|line| line.is_empty() || line.starts_with("-- "))
-            );
+            assert!(content.lines().all(|line| line.is_empty() || line.starts_with("-- ")));
             assert!(content.contains("tenantctl: no-transaction"));
             assert!(content.is_ascii());
             assert!(!content.starts_with("-- tenantctl:"));
@@ -317,10 +292,7 @@ mod tests {
     #[test]
     fn given_sql_is_all_that_is_written() {
         let folder = folder(&[]);
-        let sql = |sql: &str| NewMigration {
-            sql: Some(sql.into()),
-            ..new("a")
-        };
+        let sql = |sql: &str| NewMigration { sql: Some(sql.into()), ..new("a") };
         let path = create(folder.path(), &sql("select 1")).unwrap();
         assert_eq!(fs::read_to_string(path).unwrap(), "select 1\n");
 
@@ -342,12 +314,7 @@ mod tests {
         ] {
             let folder = folder(&[]);
             let error = create(folder.path(), &new(name)).unwrap_err();
-            let ScaffoldError::Name {
-                suggestion: found, ..
-            } = error
-            else {
-                panic!("{error}")
-            };
+            let ScaffoldError::Name { suggestion: found, .. } = error else { panic!("{error}") };
             assert_eq!(found.as_deref(), suggestion, "{name}");
             assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         }
@@ -382,13 +349,7 @@ mod tests {
         let path = folder.path();
         let duplicates = check(&[path]).unwrap();
         let files = vec![path.join("V2__b.sql"), path.join("sub/U02__c.sql")];
-        assert_eq!(
-            duplicates,
-            [Duplicate {
-                version: 2,
-                files: files.clone()
-            }]
-        );
+        assert_eq!(duplicates, [Duplicate { version: 2, files: files.clone() }]);
 
         let renumbered = renumber(path, &files[1], Numbering::Sequence, NOW).unwrap();
         assert_eq!((renumbered.old_version, renumbered.new_version), (2, 3));
@@ -408,17 +369,11 @@ mod tests {
     #[test]
     fn only_a_migration_of_the_folder_is_renumbered() {
         let (here, elsewhere) = (folder(&["V1__a.sql", "README.md"]), folder(&["V1__b.sql"]));
-        for file in [
-            elsewhere.path().join("V1__b.sql"),
-            "README.md".into(),
-            "V3__a.sql".into(),
-            "/".into(),
-        ] {
+        for file in
+            [elsewhere.path().join("V1__b.sql"), "README.md".into(), "V3__a.sql".into(), "/".into()]
+        {
             let error = renumber(here.path(), &file, Numbering::Sequence, NOW).unwrap_err();
-            assert!(
-                matches!(error, ScaffoldError::NotInFolder { .. }),
-                "{error}"
-            );
+            assert!(matches!(error, ScaffoldError::NotInFolder { .. }), "{error}");
         }
     }
 
@@ -427,13 +382,7 @@ mod tests {
         let folder = folder(&["V1__a.sql", "V2__a.sql/x"]);
         for error in [
             create(folder.path(), &new("a")).unwrap_err(),
-            renumber(
-                folder.path(),
-                Path::new("V1__a.sql"),
-                Numbering::Sequence,
-                NOW,
-            )
-            .unwrap_err(),
+            renumber(folder.path(), Path::new("V1__a.sql"), Numbering::Sequence, NOW).unwrap_err(),
         ] {
             assert!(matches!(error, ScaffoldError::Exists { .. }), "{error}");
         }

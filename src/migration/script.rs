@@ -183,36 +183,23 @@ impl Script {
                 messages.push(Message::default());
             }
             apart = step.alone || one_by_one;
-            messages
-                .last_mut()
-                .expect("the first is apart")
-                .push(index, &step.sql);
+            messages.last_mut().expect("the first is apart").push(index, &step.sql);
         }
         messages
     }
 
     fn push(&mut self, origin: Origin, sql: impl Into<String>) {
-        self.steps.push(Step {
-            sql: sql.into(),
-            origin,
-            alone: false,
-        });
+        self.steps.push(Step { sql: sql.into(), origin, alone: false });
     }
 
     fn begin(&mut self, subject: Subject<'_>, options: &ScriptOptions) {
-        self.push(
-            Origin::Begin,
-            "begin isolation level read committed, read write",
-        );
+        self.push(Origin::Begin, "begin isolation level read committed, read write");
         self.push(Origin::Begin, settings(subject.schema, options, true));
         self.guard(subject);
         // A schema to which no file is ever applied needs no history.
         if subject.history.width.is_none() && !subject.files.is_empty() {
             let width = subject.migrations.new_table_width();
-            self.push(
-                Origin::HistoryTable,
-                create_history_table(subject.schema, width),
-            );
+            self.push(Origin::HistoryTable, create_history_table(subject.schema, width));
         }
     }
 
@@ -243,11 +230,7 @@ impl Script {
     fn file(&mut self, migrations: &MigrationSet, file: usize) {
         for (statement, it) in migrations.statements(file).iter().enumerate() {
             let origin = Origin::File { file, statement };
-            self.steps.push(Step {
-                sql: it.text.clone(),
-                origin,
-                alone: it.alone,
-            });
+            self.steps.push(Step { sql: it.text.clone(), origin, alone: it.alone });
         }
     }
 
@@ -281,10 +264,7 @@ impl Script {
         };
         if !creating.is_new {
             let schema = identifier(subject.schema.as_str());
-            self.push(
-                Origin::Record,
-                format!("comment on schema {schema} is null"),
-            );
+            self.push(Origin::Record, format!("comment on schema {schema} is null"));
         }
         for (index, registration) in registrations.iter().enumerate() {
             self.push(Origin::Register(index), registration.sql.clone());
@@ -293,14 +273,7 @@ impl Script {
 
     fn end(&mut self, options: &ScriptOptions) {
         self.push(Origin::End, "reset all");
-        self.push(
-            Origin::End,
-            if options.rehearse {
-                "rollback"
-            } else {
-                "commit"
-            },
-        );
+        self.push(Origin::End, if options.rehearse { "rollback" } else { "commit" });
     }
 }
 
@@ -315,11 +288,7 @@ impl Message {
     /// Returns the index in the script of the statement that holds byte `offset`, and the byte
     /// within that statement.
     pub fn step_at(&self, offset: usize) -> Option<(usize, usize)> {
-        let (start, index) = self
-            .steps
-            .iter()
-            .rev()
-            .find(|(start, _)| *start <= offset)?;
+        let (start, index) = self.steps.iter().rev().find(|(start, _)| *start <= offset)?;
         Some((*index, offset - start))
     }
 }
@@ -327,10 +296,7 @@ impl Message {
 /// Returns the 64-bit key of a schema's advisory lock, as an SQL expression that any client can
 /// write: `hashtextextended('tenantctl:acme', 0)`.
 pub(crate) fn lock_key(schema: &SchemaName) -> String {
-    format!(
-        "hashtextextended({}, 0)",
-        literal(&format!("{REFUSAL}{schema}"))
-    )
+    format!("hashtextextended({}, 0)", literal(&format!("{REFUSAL}{schema}")))
 }
 
 /// Returns the statement that sets what a schema's statements run with, for this transaction or,
@@ -361,10 +327,7 @@ pub(super) fn settings(
         settings.push(("transaction_timeout", "0".into()));
     }
     let calls = settings.iter().map(|(name, value)| {
-        format!(
-            "set_config('{name}', {}, {for_transaction})",
-            literal(value)
-        )
+        format!("set_config('{name}', {}, {for_transaction})", literal(value))
     });
     format!("select {}", calls.collect::<Vec<_>>().join(",\n       "))
 }
@@ -373,37 +336,19 @@ pub(super) fn settings(
 fn lock_guard(schema: &SchemaName) -> String {
     refuse_when(&[
         (
-            format!(
-                "to_regnamespace({}) is null",
-                literal(&identifier(schema.as_str()))
-            ),
+            format!("to_regnamespace({}) is null", literal(&identifier(schema.as_str()))),
             "no-schema",
         ),
-        (
-            format!(
-                "not pg_catalog.pg_try_advisory_xact_lock({})",
-                lock_key(schema)
-            ),
-            "locked",
-        ),
+        (format!("not pg_catalog.pg_try_advisory_xact_lock({})", lock_key(schema)), "locked"),
     ])
 }
 
 /// Fails when the schema exists, or somebody else works on it.
 fn absence_guard(schema: &SchemaName) -> String {
     refuse_when(&[
+        (format!("not pg_catalog.pg_try_advisory_xact_lock({})", lock_key(schema)), "locked"),
         (
-            format!(
-                "not pg_catalog.pg_try_advisory_xact_lock({})",
-                lock_key(schema)
-            ),
-            "locked",
-        ),
-        (
-            format!(
-                "to_regnamespace({}) is not null",
-                literal(&identifier(schema.as_str()))
-            ),
+            format!("to_regnamespace({}) is not null", literal(&identifier(schema.as_str()))),
             "schema-exists",
         ),
     ])
@@ -432,10 +377,7 @@ fn history_guard(subject: Subject<'_>) -> String {
             let changed = format!("{DIGEST} <> {}", literal(&subject.history.digest));
             format!("{} from {table}", refuse_when(&[(changed, word)]))
         }
-        None => refuse_when(&[(
-            format!("to_regclass({}) is not null", literal(&table)),
-            word,
-        )]),
+        None => refuse_when(&[(format!("to_regclass({}) is not null", literal(&table)), word)]),
     }
 }
 
@@ -469,21 +411,16 @@ fn is_audited(subject: Subject<'_>) -> bool {
 /// Whether one of the files may drop a relation, be it an index that is built anew. What may not
 /// is what migrations mostly are, and then there is nothing to note beforehand.
 fn may_drop(subject: Subject<'_>) -> bool {
-    let statements = subject
-        .files
-        .iter()
-        .flat_map(|&file| subject.migrations.statements(file));
-    statements
-        .into_iter()
-        .any(|statement| match statement.kind() {
-            "CREATE TABLE" | "CREATE INDEX" | "CREATE SEQUENCE" | "CREATE VIEW" | "CREATE TYPE"
-            | "CREATE FUNCTION" | "CREATE TRIGGER" | "INSERT" | "UPDATE" | "DELETE" => false,
-            "ALTER TABLE" => {
-                let text = statement.text.to_lowercase();
-                text.contains("drop") || text.contains("type")
-            }
-            _ => true,
-        })
+    let statements = subject.files.iter().flat_map(|&file| subject.migrations.statements(file));
+    statements.into_iter().any(|statement| match statement.kind() {
+        "CREATE TABLE" | "CREATE INDEX" | "CREATE SEQUENCE" | "CREATE VIEW" | "CREATE TYPE"
+        | "CREATE FUNCTION" | "CREATE TRIGGER" | "INSERT" | "UPDATE" | "DELETE" => false,
+        "ALTER TABLE" => {
+            let text = statement.text.to_lowercase();
+            text.contains("drop") || text.contains("type")
+        }
+        _ => true,
+    })
 }
 
 /// Notes the oids of the schema's own relations, with their indexes and TOAST tables, and the
@@ -549,22 +486,15 @@ select cast(case
 /// Returns the statement that records the files as applied, as refinery records them, in the
 /// width of this history table.
 pub(super) fn history_rows(subject: Subject<'_>) -> String {
-    let width = subject
-        .history
-        .width
-        .unwrap_or_else(|| subject.migrations.new_table_width());
-    let now = OffsetDateTime::now_utc()
-        .format(&Rfc3339)
-        .expect("a year of four digits");
+    let width = subject.history.width.unwrap_or_else(|| subject.migrations.new_table_width());
+    let now = OffsetDateTime::now_utc().format(&Rfc3339).expect("a year of four digits");
     let rows: Vec<String> = subject
         .files
         .iter()
         .map(|&index| {
             let file = subject.migrations.file(index);
             let (version, name) = (file.version, literal(&file.name));
-            let checksum = file
-                .checksum(width)
-                .expect("the plan refuses what does not fit");
+            let checksum = file.checksum(width).expect("the plan refuses what does not fit");
             format!("({version}, {name}, '{now}', '{checksum}')")
         })
         .collect();
@@ -619,11 +549,7 @@ mod tests {
     }
 
     fn text(script: &Script) -> String {
-        script
-            .messages(false)
-            .iter()
-            .map(|it| it.text.as_str())
-            .collect()
+        script.messages(false).iter().map(|it| it.text.as_str()).collect()
     }
 
     const NOTES: (&str, &str) = (
@@ -642,10 +568,7 @@ mod tests {
 
     #[test]
     fn a_statement_that_is_not_understood_travels_alone() {
-        let odd = (
-            "V1__odd.sql",
-            "select 1;\nfrobnicate the tables;\nselect 2;",
-        );
+        let odd = ("V1__odd.sql", "select 1;\nfrobnicate the tables;\nselect 2;");
         let script = script(&set(&[odd]), "acme", &options());
         let alone: Vec<_> = script.steps.iter().filter(|it| it.alone).collect();
         let messages = script.messages(false);
@@ -683,10 +606,7 @@ mod tests {
 
     #[test]
     fn a_rehearsal_ends_in_a_rollback() {
-        let options = ScriptOptions {
-            rehearse: true,
-            ..options()
-        };
+        let options = ScriptOptions { rehearse: true, ..options() };
         let script = script(&set(&[NOTES]), "acme", &options);
         assert_eq!(script.steps.last().unwrap().sql, "rollback");
         assert!(!script.steps.iter().any(|it| it.sql == "commit"));
@@ -712,15 +632,10 @@ mod tests {
 
     #[test]
     fn a_setting_that_the_server_does_not_know_is_left_out() {
-        for (server_version, known) in [
-            (130_000, [false, false]),
-            (150_000, [true, false]),
-            (170_000, [true, true]),
-        ] {
-            let options = ScriptOptions {
-                server_version,
-                ..options()
-            };
+        for (server_version, known) in
+            [(130_000, [false, false]), (150_000, [true, false]), (170_000, [true, true])]
+        {
+            let options = ScriptOptions { server_version, ..options() };
             let text = text(&script(&set(&[NOTES]), "acme", &options));
             let settings = ["client_connection_check_interval", "transaction_timeout"];
             // `idle_in_transaction_session_timeout` is another one.

@@ -21,11 +21,7 @@ impl MigrationSet {
     /// Returns the migrations of `folder`, which run as `context` says.
     pub fn new(folder: MigrationFolder, context: Context) -> Self {
         let sources = folder.files().iter().map(|_| OnceCell::new()).collect();
-        Self {
-            folder,
-            context,
-            sources,
-        }
+        Self { folder, context, sources }
     }
 
     /// Returns the folder.
@@ -82,9 +78,7 @@ impl MigrationSet {
                     | Rule::DatabaseWide
             )
         };
-        files
-            .iter()
-            .any(|&file| self.source(file).allowed.iter().any(leaves))
+        files.iter().any(|&file| self.source(file).allowed.iter().any(leaves))
     }
 
     /// Returns the width of a history table that is made now: refinery's default, unless a version
@@ -98,9 +92,7 @@ impl MigrationSet {
         let file = self.file(index);
         let statement = &self.statements(index)[statement];
         let position = offset.map(|offset| Position::of_byte(&file.sql, statement.offset + offset));
-        let line = position
-            .as_ref()
-            .map_or(statement.line, |position| position.line);
+        let line = position.as_ref().map_or(statement.line, |position| position.line);
         let column = position.map(|position| position.column);
         self.site_at(index, line, column)
     }
@@ -136,13 +128,7 @@ impl MigrationSet {
         let file = self.file(index);
         let path = file.path.display().to_string();
         let excerpt = sql::excerpt(&path, &file.sql, line, column);
-        Site {
-            migration: self.label(index),
-            path,
-            line,
-            column,
-            excerpt,
-        }
+        Site { migration: self.label(index), path, line, column, excerpt }
     }
 
     /// Returns what a finding means, in words.

@@ -69,10 +69,7 @@ impl Survey {
 
     /// Returns each schema with its state, in the order in which they were asked for.
     pub fn states(&self) -> impl Iterator<Item = (&SchemaName, State)> {
-        self.fleet
-            .schemas
-            .iter()
-            .map(|(schema, found)| (schema, self.state(found)))
+        self.fleet.schemas.iter().map(|(schema, found)| (schema, self.state(found)))
     }
 
     fn state(&self, found: &Found) -> State {
@@ -102,20 +99,15 @@ impl Survey {
                 schemas.entry(finding).or_default().push(schema.clone());
             }
         }
-        let disagreement = |(finding, schemas): (&Finding, _)| Disagreement {
-            finding: finding.clone(),
-            schemas,
-        };
+        let disagreement =
+            |(finding, schemas): (&Finding, _)| Disagreement { finding: finding.clone(), schemas };
         schemas.into_iter().map(disagreement).collect()
     }
 
     /// Returns the indexes of the files that are pending in at least one schema.
     pub fn pending_files(&self) -> BTreeSet<usize> {
         let plans = self.plans_in_use();
-        plans
-            .iter()
-            .flat_map(|&index| self.plans[index].pending.iter().copied())
-            .collect()
+        plans.iter().flat_map(|&index| self.plans[index].pending.iter().copied()).collect()
     }
 
     /// Returns the schemas that are behind, by distinct history.
@@ -133,8 +125,7 @@ impl Survey {
 
     /// Whether every schema is there and has nothing pending.
     pub fn is_clean(&self) -> bool {
-        self.states()
-            .all(|(_, state)| matches!(state, State::UpToDate(_)))
+        self.states().all(|(_, state)| matches!(state, State::UpToDate(_)))
     }
 
     fn plans_in_use(&self) -> BTreeSet<usize> {
@@ -142,10 +133,6 @@ impl Survey {
             Found::History(index) => Some(*index),
             _ => None,
         };
-        self.fleet
-            .schemas
-            .iter()
-            .filter_map(|(_, found)| index(found))
-            .collect()
+        self.fleet.schemas.iter().filter_map(|(_, found)| index(found)).collect()
     }
 }

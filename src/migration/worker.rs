@@ -41,10 +41,7 @@ pub(super) enum Verdict {
 impl Verdict {
     /// Whether the server was not there.
     pub(super) fn is_lost(&self) -> bool {
-        matches!(
-            self,
-            Self::Lost(_) | Self::LostMidway(..) | Self::NoConnection(_)
-        )
+        matches!(self, Self::Lost(_) | Self::LostMidway(..) | Self::NoConnection(_))
     }
 }
 
@@ -67,13 +64,7 @@ struct Refused {
 
 impl<'a> Worker<'a> {
     pub(super) fn new(executor: Executor<'a>, lane: Lane, number: usize, name: String) -> Self {
-        Self {
-            executor,
-            lane,
-            number,
-            name,
-            last_used: Instant::now(),
-        }
+        Self { executor, lane, number, name, last_used: Instant::now() }
     }
 
     pub(super) async fn close(mut self) {
@@ -129,16 +120,10 @@ impl<'a> Worker<'a> {
             // What follows a file that cannot run in a transaction cannot be rehearsed.
             Ok(()) => {
                 let is_last = is_last || self.executor.options.mode == Mode::Rehearse;
-                Verdict::Applied {
-                    files: together,
-                    is_last,
-                }
+                Verdict::Applied { files: together, is_last }
             }
             Err(Sent::Refused(refused)) => {
-                let holders = Seen {
-                    holders,
-                    elapsed: begun.elapsed(),
-                };
+                let holders = Seen { holders, elapsed: begun.elapsed() };
                 self.judge(task, *refused, holders).await
             }
             Err(Sent::Lost(error)) => self.lost(error),
@@ -163,10 +148,7 @@ impl<'a> Worker<'a> {
                 task.schema
             );
             self.executor.observer.observe(&Event::Warning(text));
-            return Verdict::Applied {
-                files: 0,
-                is_last: true,
-            };
+            return Verdict::Applied { files: 0, is_last: true };
         }
         // The connection's place is taken by the file's session.
         self.lane.close().await;
@@ -185,9 +167,7 @@ impl<'a> Worker<'a> {
     fn script_options(&self, task: &Task, server_version: u32) -> ScriptOptions {
         let options = self.executor.options;
         ScriptOptions {
-            lock_timeout: options
-                .lock_timeout
-                .map(|longest| wait(longest, task.attempts)),
+            lock_timeout: options.lock_timeout.map(|longest| wait(longest, task.attempts)),
             statement_timeout: options.statement_timeout,
             path: options.path.clone(),
             rehearse: options.mode == Mode::Rehearse,
@@ -235,10 +215,7 @@ impl<'a> Worker<'a> {
                 let files = &task.planned.plan.pending;
                 let site = self.executor.migrations.mention(files, &touched);
                 let cause = Cause::Outside { touched };
-                Verdict::Failed(Box::new(Failure {
-                    site,
-                    ..cause.into()
-                }))
+                Verdict::Failed(Box::new(Failure { site, ..cause.into() }))
             }
             None => self.judge_sql(task, refused, seen),
         }
@@ -249,11 +226,7 @@ impl<'a> Worker<'a> {
             Ok(connection) => holders_of(connection, task).await,
             Err(error) => return Verdict::Lost(error),
         };
-        Verdict::Blocked(Box::new(Blockage {
-            site: None,
-            kind: BlockageKind::SchemaLock,
-            holders,
-        }))
+        Verdict::Blocked(Box::new(Blockage { site: None, kind: BlockageKind::SchemaLock, holders }))
     }
 
     fn judge_sql(&self, task: &Task, refused: Refused, seen: Seen) -> Verdict {
@@ -263,19 +236,11 @@ impl<'a> Worker<'a> {
         let timeout = self.executor.options.statement_timeout;
         if error.is_lock_not_available() {
             let kind = BlockageKind::Lock(error);
-            return Verdict::Blocked(Box::new(Blockage {
-                site,
-                kind,
-                holders,
-            }));
+            return Verdict::Blocked(Box::new(Blockage { site, kind, holders }));
         }
         if error.is_conflict() {
             let kind = BlockageKind::Conflict(error);
-            return Verdict::Blocked(Box::new(Blockage {
-                site,
-                kind,
-                holders,
-            }));
+            return Verdict::Blocked(Box::new(Blockage { site, kind, holders }));
         }
         let cause = match (error.code.as_str(), step.origin) {
             // The history table was made, or dropped, by somebody else meanwhile.
@@ -284,23 +249,14 @@ impl<'a> Worker<'a> {
             }
             ("42P06", Origin::CreateSchema) => return Verdict::HistoryChanged,
             ("23505", Origin::Register(index)) => {
-                let what = task
-                    .creation
-                    .as_ref()
-                    .map(|it| it.register[index].what.clone());
-                Cause::Taken {
-                    what: what.unwrap_or_default(),
-                }
+                let what = task.creation.as_ref().map(|it| it.register[index].what.clone());
+                Cause::Taken { what: what.unwrap_or_default() }
             }
             ("57014", _) if timeout.is_some_and(|it| seen.elapsed >= it) => Cause::TimedOut(error),
             ("57014", _) => Cause::Cancelled(error),
             _ => Cause::Sql(error),
         };
-        Verdict::Failed(Box::new(Failure {
-            site,
-            cause,
-            left_behind: Vec::new(),
-        }))
+        Verdict::Failed(Box::new(Failure { site, cause, left_behind: Vec::new() }))
     }
 }
 
@@ -316,41 +272,25 @@ enum Sent {
 }
 
 async fn holders_of(connection: &mut Connection, task: &Task) -> Vec<crate::event::Holder> {
-    holders::of_schema_lock(connection, &task.schema)
-        .await
-        .unwrap_or_default()
+    holders::of_schema_lock(connection, &task.schema).await.unwrap_or_default()
 }
 
 /// Returns how long to wait for a lock in this attempt: briefly, and every third time as long as
 /// allowed, since Postgres cancels autovacuum only for who has waited `deadlock_timeout` (1 s).
 fn wait(longest: Duration, attempts: u32) -> Duration {
-    if attempts % 3 == 2 {
-        longest
-    } else {
-        longest.min(SHORT_WAIT)
-    }
+    if attempts % 3 == 2 { longest } else { longest.min(SHORT_WAIT) }
 }
 
 impl Refused {
     fn find(script: &Script, message: &Message, complete: usize, error: SqlError) -> Self {
         let byte = error.position.and_then(|position| {
-            message
-                .text
-                .char_indices()
-                .nth(position.saturating_sub(1))
-                .map(|(byte, _)| byte)
+            message.text.char_indices().nth(position.saturating_sub(1)).map(|(byte, _)| byte)
         });
         let located = byte.and_then(|byte| message.step_at(byte));
         let running = message.steps.get(complete).or(message.steps.last());
-        let index = located
-            .map(|(index, _)| index)
-            .or(running.map(|(_, index)| *index));
+        let index = located.map(|(index, _)| index).or(running.map(|(_, index)| *index));
         let step = script.steps[index.expect("a message has a statement")].clone();
-        Self {
-            step,
-            offset: located.map(|(_, offset)| offset),
-            error,
-        }
+        Self { step, offset: located.map(|(_, offset)| offset), error }
     }
 
     /// Returns the word with which the guard or the audit refused.
@@ -377,9 +317,7 @@ mod tests {
 
     #[test]
     fn every_third_wait_is_long_enough_to_make_autovacuum_yield() {
-        let waits: Vec<_> = (0..4)
-            .map(|attempt| wait(Duration::from_secs(2), attempt))
-            .collect();
+        let waits: Vec<_> = (0..4).map(|attempt| wait(Duration::from_secs(2), attempt)).collect();
         let (short, long) = (SHORT_WAIT, Duration::from_secs(2));
         assert_eq!(waits, [short, short, long, short]);
     }

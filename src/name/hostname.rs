@@ -141,10 +141,7 @@ fn check_characters(name: &str) -> Result<(), HostnameRule> {
         return Err(HostnameRule::Character(character));
     }
     // Before they become punycode, where a label's own hyphens are hard to tell.
-    match name
-        .split('.')
-        .find(|label| label.starts_with('-') || label.ends_with('-'))
-    {
+    match name.split('.').find(|label| label.starts_with('-') || label.ends_with('-')) {
         Some(label) => Err(HostnameRule::OuterHyphen(label.to_owned())),
         None => Ok(()),
     }
@@ -167,10 +164,7 @@ fn check_labels(name: &str) -> Result<(), HostnameRule> {
             return Err(HostnameRule::EmptyLabel);
         }
         if label.len() > MAX_LABEL {
-            return Err(HostnameRule::LongLabel {
-                label: label.to_owned(),
-                bytes: label.len(),
-            });
+            return Err(HostnameRule::LongLabel { label: label.to_owned(), bytes: label.len() });
         }
     }
     if name.len() > MAX_NAME {
@@ -201,9 +195,7 @@ fn host_part(given: &str) -> Option<String> {
         _ => rest,
     };
     let rest = rest.strip_prefix("*.").unwrap_or(rest);
-    (rest != given)
-        .then(|| one_form(rest).ok())?
-        .map(|host| host.to_string())
+    (rest != given).then(|| one_form(rest).ok())?.map(|host| host.to_string())
 }
 
 fn printable(given: &str) -> String {
@@ -323,10 +315,7 @@ mod tests {
         for (given, host) in [
             ("https://acme.example.com/", Some("acme.example.com")),
             ("acme.example.com:8000", Some("acme.example.com")),
-            (
-                "https://me:pw@Acme.example.com.:8000/x?y#z",
-                Some("acme.example.com"),
-            ),
+            ("https://me:pw@Acme.example.com.:8000/x?y#z", Some("acme.example.com")),
             (" acme.example.com\n", Some("acme.example.com")),
             ("*.example.com", Some("example.com")),
             ("acme example.com", None),
@@ -341,22 +330,11 @@ mod tests {
 
     #[test]
     fn a_host_header_may_have_a_port() {
-        for header in [
-            "ACME.example.com:8000",
-            "acme.example.com.",
-            "acme.example.com:",
-        ] {
+        for header in ["ACME.example.com:8000", "acme.example.com.", "acme.example.com:"] {
             let host = Hostname::from_host_header(header).unwrap();
             assert_eq!(host.as_str(), "acme.example.com");
         }
-        for header in [
-            "",
-            ":80",
-            "[::1]:80",
-            "127.0.0.1:80",
-            "acme.example.com:80:80",
-            "a:b",
-        ] {
+        for header in ["", ":80", "[::1]:80", "127.0.0.1:80", "acme.example.com:80:80", "a:b"] {
             assert!(Hostname::from_host_header(header).is_err(), "{header}");
         }
     }

@@ -49,9 +49,7 @@ impl SchemaName {
         let name: Self = name.parse()?;
         match name.as_str() {
             it if it == shared => Err(SchemaNameError::Shared { name: it.into() }),
-            OWN_SCHEMA => Err(SchemaNameError::Own {
-                name: OWN_SCHEMA.into(),
-            }),
+            OWN_SCHEMA => Err(SchemaNameError::Own { name: OWN_SCHEMA.into() }),
             _ => Ok(name),
         }
     }
@@ -89,10 +87,7 @@ fn check(name: &str) -> Result<(), SchemaNameError> {
     match name.chars().find(|character| character.is_control()) {
         Some('\0') => return Err(Nul { name: owned() }),
         Some(character) => {
-            return Err(ControlCharacter {
-                name: owned(),
-                character,
-            });
+            return Err(ControlCharacter { name: owned(), character });
         }
         None => {}
     }
@@ -100,10 +95,7 @@ fn check(name: &str) -> Result<(), SchemaNameError> {
         return Err(OuterSpace { name: owned() });
     }
     if name.len() > MAX_BYTES {
-        return Err(TooLong {
-            name: owned(),
-            bytes: name.len(),
-        });
+        return Err(TooLong { name: owned(), bytes: name.len() });
     }
     // Postgres compares these exactly: `PG_x` and `Information_Schema` are names like any other.
     if name.starts_with("pg_") {
@@ -208,10 +200,7 @@ mod tests {
             tenant("shared").unwrap_err().to_string(),
             "`shared` is the shared schema, not a tenant's"
         );
-        assert!(matches!(
-            tenant("tenantctl"),
-            Err(SchemaNameError::Own { .. })
-        ));
+        assert!(matches!(tenant("tenantctl"), Err(SchemaNameError::Own { .. })));
         assert!(matches!(tenant(""), Err(SchemaNameError::Empty)));
     }
 

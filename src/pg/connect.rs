@@ -51,9 +51,8 @@ impl Database {
             let reason = "it does not begin with `postgres://`".into();
             return Err(UrlError { reason });
         }
-        let options = url.parse::<PgConnectOptions>().map_err(|e| UrlError {
-            reason: error::reason(&e),
-        })?;
+        let options =
+            url.parse::<PgConnectOptions>().map_err(|e| UrlError { reason: error::reason(&e) })?;
         Ok(Self::new(options, source))
     }
 
@@ -76,11 +75,7 @@ impl Database {
             .statement_cache_capacity(0)
             .log_statements(log::LevelFilter::Off)
             .log_slow_statements(log::LevelFilter::Off, Duration::MAX);
-        Self {
-            options,
-            connect_timeout: Duration::from_secs(10),
-            source,
-        }
+        Self { options, connect_timeout: Duration::from_secs(10), source }
     }
 
     /// Sets how long a connection may take to open; 10 s unless set.
@@ -97,18 +92,12 @@ impl Database {
     /// Returns host, port, user and database, without the password.
     pub fn place(&self) -> Place {
         let user = self.options.get_username().to_owned();
-        let socket = self
-            .options
-            .get_socket()
-            .map(|path| path.display().to_string());
+        let socket = self.options.get_socket().map(|path| path.display().to_string());
         Place {
             host: socket.unwrap_or_else(|| self.options.get_host().to_owned()),
             port: self.options.get_port(),
             // libpq and the server take the user's name where no database is given.
-            database: self
-                .options
-                .get_database()
-                .map_or_else(|| user.clone(), str::to_owned),
+            database: self.options.get_database().map_or_else(|| user.clone(), str::to_owned),
             user,
         }
     }
@@ -130,10 +119,9 @@ impl Database {
         match tokio::time::timeout(self.connect_timeout, self.open(&options)).await {
             Ok(Ok(connection)) => Ok(Connection::new(connection, self.place())),
             Ok(Err(error)) => Err(error),
-            Err(_) => Err(ConnectError::NoAnswer {
-                place: self.place(),
-                timeout: self.connect_timeout,
-            }),
+            Err(_) => {
+                Err(ConnectError::NoAnswer { place: self.place(), timeout: self.connect_timeout })
+            }
         }
     }
 
@@ -144,14 +132,8 @@ impl Database {
         &self,
         application_name: &str,
     ) -> Result<Option<Connection>, ConnectError> {
-        let options = self
-            .options
-            .clone()
-            .options([("tenantctl.session", "direct")]);
-        let database = Self {
-            options,
-            ..self.clone()
-        };
+        let options = self.options.clone().options([("tenantctl.session", "direct")]);
+        let database = Self { options, ..self.clone() };
         let mut connection = match database.connect(application_name).await {
             // PgBouncer: `unsupported startup parameter: options`.
             Err(ConnectError::Refused { source, .. }) if source.is("08P01") => return Ok(None),
@@ -161,20 +143,15 @@ impl Database {
         match connection.ask(question).await {
             Ok(rows) => Ok(rows.rows[0].flag(0).then_some(connection)),
             Err(Incomplete::Lost(error)) => Err(error),
-            Err(Incomplete::Sql(source)) => Err(ConnectError::Refused {
-                place: self.place().into(),
-                source,
-            }),
+            Err(Incomplete::Sql(source)) => {
+                Err(ConnectError::Refused { place: self.place().into(), source })
+            }
         }
     }
 
     async fn open(&self, options: &PgConnectOptions) -> Result<PgConnection, ConnectError> {
         loop {
-            match options
-                .connect()
-                .await
-                .map_err(|error| self.connect_error(&error))
-            {
+            match options.connect().await.map_err(|error| self.connect_error(&error)) {
                 Err(ConnectError::Refused { source, .. }) if source.is("57P03") => {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
@@ -186,14 +163,10 @@ impl Database {
     fn connect_error(&self, error: &sqlx::Error) -> ConnectError {
         let place = Box::new(self.place());
         match error {
-            sqlx::Error::Database(e) => ConnectError::Refused {
-                place,
-                source: SqlError::new(e.downcast_ref()),
-            },
-            other => ConnectError::Unreachable {
-                place,
-                reason: error::reason(other),
-            },
+            sqlx::Error::Database(e) => {
+                ConnectError::Refused { place, source: SqlError::new(e.downcast_ref()) }
+            }
+            other => ConnectError::Unreachable { place, reason: error::reason(other) },
         }
     }
 }

@@ -122,10 +122,7 @@ impl Connection {
         message: String,
         trailing: usize,
     ) -> Result<Rows, Incomplete> {
-        let mut answers = self
-            .send(message)
-            .await
-            .map_err(|(incomplete, _)| incomplete)?;
+        let mut answers = self.send(message).await.map_err(|(incomplete, _)| incomplete)?;
         answers.truncate(answers.len().saturating_sub(trailing));
         Ok(answers.pop().unwrap_or_default())
     }
@@ -196,10 +193,7 @@ impl Connection {
 
     fn incomplete(&self, error: &sqlx::Error) -> Incomplete {
         let lost = |reason| {
-            Incomplete::Lost(ConnectError::Lost {
-                place: self.place.clone().into(),
-                reason,
-            })
+            Incomplete::Lost(ConnectError::Lost { place: self.place.clone().into(), reason })
         };
         match error {
             sqlx::Error::Database(e) => {
@@ -227,9 +221,5 @@ impl Rows {
 
 fn value(row: &PgRow, index: usize) -> Option<String> {
     let value = row.try_get_raw(index).ok()?;
-    if value.is_null() {
-        None
-    } else {
-        value.as_str().ok().map(str::to_owned)
-    }
+    if value.is_null() { None } else { value.as_str().ok().map(str::to_owned) }
 }

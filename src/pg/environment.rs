@@ -11,11 +11,7 @@ use super::error::Place;
 pub type Variable = (&'static str, Option<String>);
 
 /// What need not be escaped in a URL (RFC 3986, "Unreserved Characters").
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Returns the variables that libpq knows (Postgres documentation, "Environment Variables") and
 /// `DATABASE_URL`, which everybody else does.
@@ -69,9 +65,7 @@ fn tls(options: &PgConnectOptions) -> Vec<(&'static str, String)> {
             _ => Some(value.strip_prefix("file: ")?.to_owned()),
         }
     };
-    TLS.into_iter()
-        .filter_map(|(parameter, _)| Some((parameter, given(parameter)?)))
-        .collect()
+    TLS.into_iter().filter_map(|(parameter, _)| Some((parameter, given(parameter)?))).collect()
 }
 
 /// Returns the password, which sqlx tells only as part of a URL.
@@ -83,20 +77,14 @@ fn password(options: &PgConnectOptions) -> Option<String> {
 
 /// sqlx makes a URL without escaping the user's name, and panics when it cannot be read again.
 fn parsable(options: &PgConnectOptions) -> PgConnectOptions {
-    options
-        .clone()
-        .host("host")
-        .username("user")
-        .database("database")
+    options.clone().host("host").username("user").database("database")
 }
 
 /// Returns what the server takes as its command line: what was there, and the search path, the
 /// last of which wins. It separates arguments at white space that no backslash precedes
 /// (Postgres documentation, the parameter `options` of "Parameter Key Words").
 fn command_line(options: &PgConnectOptions, search_path: &str) -> String {
-    let mut line = options
-        .get_options()
-        .map_or_else(String::new, |given| format!("{given} "));
+    let mut line = options.get_options().map_or_else(String::new, |given| format!("{given} "));
     line.push_str("-csearch_path=");
     for character in search_path.chars() {
         if character.is_ascii_whitespace() || character == '\\' {
@@ -124,19 +112,10 @@ fn url(place: &Place, password: Option<&str>, parameters: &[(&str, String)]) -> 
     if authority.is_empty() {
         query.push(("port", &port));
     }
-    query.extend(
-        parameters
-            .iter()
-            .map(|(name, value)| (*name, value.as_str())),
-    );
-    let query = query
-        .iter()
-        .map(|(name, value)| format!("{name}={}", escaped(value)));
+    query.extend(parameters.iter().map(|(name, value)| (*name, value.as_str())));
+    let query = query.iter().map(|(name, value)| format!("{name}={}", escaped(value)));
     let query = query.collect::<Vec<_>>().join("&");
-    format!(
-        "postgresql://{authority}/{}?{query}",
-        escaped(&place.database)
-    )
+    format!("postgresql://{authority}/{}?{query}", escaped(&place.database))
 }
 
 fn host(host: &str) -> String {
@@ -172,9 +151,7 @@ mod tests {
 
     fn value(url: &str, schema: &str, name: &str) -> String {
         let shown = shown(url, schema);
-        let line = shown
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        let line = shown.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
         line.unwrap().to_owned()
     }
 

@@ -70,11 +70,7 @@ impl SqlError {
     /// Returns an error of ours in the form of the server's, with the SQLSTATE for bad input.
     pub(crate) fn of_text(message: &str) -> Self {
         let (message, code) = (message.to_owned(), "22023".to_owned());
-        Self(Box::new(SqlErrorFields {
-            message,
-            code,
-            ..SqlErrorFields::default()
-        }))
+        Self(Box::new(SqlErrorFields { message, code, ..SqlErrorFields::default() }))
     }
 
     /// Whether this is the SQLSTATE `code`.
@@ -130,12 +126,7 @@ pub struct Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            host,
-            port,
-            user,
-            database,
-        } = self;
+        let Self { host, port, user, database } = self;
         write!(f, "database `{database}` at {host}:{port} as user `{user}`")
     }
 }
@@ -209,9 +200,7 @@ pub(super) fn reason(error: &sqlx::Error) -> String {
         sqlx::Error::Tls(error) => format!("TLS: {error}"),
         sqlx::Error::Configuration(error) => {
             let text = error.to_string();
-            let text = text
-                .strip_prefix("error with configuration: ")
-                .unwrap_or(&text);
+            let text = text.strip_prefix("error with configuration: ").unwrap_or(&text);
             text.to_owned()
         }
         sqlx::Error::Protocol(text) => format!("unexpected answer: {text}"),
@@ -229,10 +218,7 @@ fn io_reason(error: &std::io::Error) -> String {
         NotFound => "there is no such socket".into(),
         _ => {
             let text = error.to_string();
-            text.split(" (os error")
-                .next()
-                .unwrap_or(&text)
-                .to_lowercase()
+            text.split(" (os error").next().unwrap_or(&text).to_lowercase()
         }
     }
 }

@@ -56,9 +56,6 @@ mod tests {
 
     #[test]
     fn a_search_path_names_each_schema_once() {
-        assert_eq!(
-            search_path(["acme", "public", "public"]),
-            r#""acme", "public""#
-        );
+        assert_eq!(search_path(["acme", "public", "public"]), r#""acme", "public""#);
     }
 }

@@ -96,9 +96,7 @@ impl Scope {
         let answers = match scoped.send(message).await {
             Err(Incomplete::Sql(error)) if is_read_only(&error) => {
                 let place = scoped.connection.place().clone();
-                return Err(ScopeError::Connect(ConnectError::ReadOnly {
-                    place: place.into(),
-                }));
+                return Err(ScopeError::Connect(ConnectError::ReadOnly { place: place.into() }));
             }
             other => other?,
         };

@@ -83,12 +83,7 @@ pub enum ConfigError {
     #[error("configuration `{}` could not be read", file.display())]
     Unreadable { file: PathBuf, source: io::Error },
     #[error("`{}:{line}:{column}`: {message}", file.display())]
-    Invalid {
-        file: PathBuf,
-        line: usize,
-        column: usize,
-        message: String,
-    },
+    Invalid { file: PathBuf, line: usize, column: usize, message: String },
 }
 
 impl Config {
@@ -96,10 +91,7 @@ impl Config {
         let owned = || file.to_owned();
         let text = fs::read_to_string(file).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => ConfigError::Missing { file: owned() },
-            _ => ConfigError::Unreadable {
-                file: owned(),
-                source,
-            },
+            _ => ConfigError::Unreadable { file: owned(), source },
         })?;
         Self::parse(&text).map_err(|error| {
             let (line, column) = position(&text, error.span());
@@ -137,10 +129,7 @@ fn identifier<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::E
 
 impl Default for MigrationsConfig {
     fn default() -> Self {
-        Self {
-            dir: "migrations".into(),
-            numbering: Numbering::default(),
-        }
+        Self { dir: "migrations".into(), numbering: Numbering::default() }
     }
 }
 
@@ -210,18 +199,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("tenantctl.toml");
         for (text, error) in [
-            (
-                "\n[migrations]\ndri = 1",
-                "3:1`: unknown field `dri`, expected `dir` or `numbering`",
-            ),
+            ("\n[migrations]\ndri = 1", "3:1`: unknown field `dri`, expected `dir` or `numbering`"),
             (
                 "x = 1",
                 "1:1`: unknown field `x`, expected one of `migrations`, `registry`, `database`, `migrate`",
             ),
-            (
-                "[registry]\ntenants = 7",
-                "2:11`: invalid type: integer `7`, expected a string",
-            ),
+            ("[registry]\ntenants = 7", "2:11`: invalid type: integer `7`, expected a string"),
             (
                 "[registry]\nshared_schema = 'pg_x'",
                 "2:17`: schema name `pg_x` begins with `pg_`, which Postgres reserves for itself",
@@ -230,10 +213,7 @@ mod tests {
                 "[registry.columns]\nid = ''",
                 "2:6`: a table's or column's name has 1 to 63 bytes, none of them NUL",
             ),
-            (
-                "[migrate]\njobs = 0",
-                "2:8`: invalid value: integer `0`, expected a nonzero usize",
-            ),
+            ("[migrate]\njobs = 0", "2:8`: invalid value: integer `0`, expected a nonzero usize"),
             (
                 "[migrate]\nlock_timeout = '0'",
                 "2:16`: `0` is less than a millisecond; no limit is spelled `off`",
@@ -255,14 +235,8 @@ mod tests {
     fn what_cannot_be_read_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("x.toml");
-        assert!(matches!(
-            Config::read(&file),
-            Err(ConfigError::Missing { .. })
-        ));
+        assert!(matches!(Config::read(&file), Err(ConfigError::Missing { .. })));
         fs::write(&file, b"\xff").unwrap();
-        assert!(matches!(
-            Config::read(&file),
-            Err(ConfigError::Unreadable { .. })
-        ));
+        assert!(matches!(Config::read(&file), Err(ConfigError::Unreadable { .. })));
     }
 }

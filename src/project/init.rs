@@ -18,14 +18,10 @@ const REGISTRY: Template = (
     "V1__create_tenants_and_domains.sql",
     include_str!("../../migrations/shared/V1__create_tenants_and_domains.sql"),
 );
-const SHARED_USERS: Template = (
-    "V2__create_users.sql",
-    include_str!("../../migrations/shared/V2__create_users.sql"),
-);
-const TENANT_USERS: Template = (
-    "V1__create_users.sql",
-    include_str!("../../migrations/tenant/V1__create_users.sql"),
-);
+const SHARED_USERS: Template =
+    ("V2__create_users.sql", include_str!("../../migrations/shared/V2__create_users.sql"));
+const TENANT_USERS: Template =
+    ("V1__create_users.sql", include_str!("../../migrations/tenant/V1__create_users.sql"));
 /// git keeps no empty folder.
 const NOTHING: Template = (".gitkeep", "");
 /// Where the private development server lives.
@@ -114,9 +110,7 @@ fn fill(
         return Ok(vec![Written::AlreadyThere(folder)]);
     }
     let files = templates.iter();
-    files
-        .map(|(name, content)| write(folder.join(name), content))
-        .collect()
+    files.map(|(name, content)| write(folder.join(name), content)).collect()
 }
 
 fn is_in_use(folder: &Path, kind: FolderKind) -> Result<bool, InitError> {
@@ -270,10 +264,7 @@ mod tests {
             ]
         );
         assert_eq!(read(&dir, FILE_NAME), config);
-        assert_eq!(
-            read(&dir, ".gitignore"),
-            "/target\r\n*.log\r\n/.tenantctl/\r\n"
-        );
+        assert_eq!(read(&dir, ".gitignore"), "/target\r\n*.log\r\n/.tenantctl/\r\n");
     }
 
     #[test]
@@ -281,10 +272,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(FILE_NAME), "x = 1").unwrap();
         let error = init(dir.path(), InitOptions::default()).unwrap_err();
-        assert!(matches!(
-            error,
-            InitError::Config(ConfigError::Invalid { .. })
-        ));
+        assert!(matches!(error, InitError::Config(ConfigError::Invalid { .. })));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
@@ -298,12 +286,7 @@ mod tests {
 
     #[test]
     fn the_line_is_found_however_it_is_spelled() {
-        for line in [
-            ".tenantctl",
-            "/.tenantctl",
-            ".tenantctl/\r",
-            "a\n /.tenantctl/ \nb",
-        ] {
+        for line in [".tenantctl", "/.tenantctl", ".tenantctl/\r", "a\n /.tenantctl/ \nb"] {
             assert!(is_ignored(line.as_bytes()), "{line}");
         }
         for line in ["", "#/.tenantctl/", ".tenantctl2", "!/.tenantctl/"] {
@@ -316,11 +299,7 @@ mod tests {
     fn the_configuration_shows_the_defaults() {
         let shown: String = CONFIG
             .lines()
-            .map(|line| {
-                line.strip_prefix("# ")
-                    .filter(|it| it.contains(" = "))
-                    .unwrap_or(line)
-            })
+            .map(|line| line.strip_prefix("# ").filter(|it| it.contains(" = ")).unwrap_or(line))
             .flat_map(|line| [line, "\n"])
             .collect();
         let mut config: Config = toml::from_str(&shown).unwrap();
@@ -333,11 +312,7 @@ mod tests {
     /// A database need not be UTF-8, and what it cannot spell it refuses, even in a comment.
     #[test]
     fn the_sql_is_plain_ascii() {
-        assert!(
-            [REGISTRY, SHARED_USERS, TENANT_USERS]
-                .iter()
-                .all(|it| it.1.is_ascii())
-        );
+        assert!([REGISTRY, SHARED_USERS, TENANT_USERS].iter().all(|it| it.1.is_ascii()));
     }
 
     #[test]

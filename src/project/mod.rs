@@ -37,11 +37,7 @@ impl Project {
         let file = file.map(Path::to_owned).or_else(|| find_file(folder));
         let config = file.as_deref().map(Config::read).transpose()?;
         let root = file.as_deref().and_then(Path::parent).unwrap_or(folder);
-        Ok(Self {
-            root: root.to_owned(),
-            config: config.unwrap_or_default(),
-            file,
-        })
+        Ok(Self { root: root.to_owned(), config: config.unwrap_or_default(), file })
     }
 
     /// Returns the folder of the shared or of the tenants' migrations.
@@ -61,10 +57,7 @@ fn find_file(folder: &Path) -> Option<PathBuf> {
         false => folder.canonicalize(),
     };
     let absolute = absolute.ok()?;
-    let depth = absolute
-        .ancestors()
-        .take_while(|it| !is_there(&it.join(".git")))
-        .count();
+    let depth = absolute.ancestors().take_while(|it| !is_there(&it.join(".git"))).count();
     absolute
         .ancestors()
         .take(depth + 1) // the repository's root may hold it
@@ -87,11 +80,7 @@ mod tests {
     fn tree(configured: &str) -> tempfile::TempDir {
         let tree = tempfile::tempdir().unwrap();
         fs::create_dir_all(tree.path().join("a/b/c")).unwrap();
-        fs::write(
-            tree.path().join(configured).join(FILE_NAME),
-            "registry.tenants = 'x'",
-        )
-        .unwrap();
+        fs::write(tree.path().join(configured).join(FILE_NAME), "registry.tenants = 'x'").unwrap();
         tree
     }
 
@@ -126,10 +115,7 @@ mod tests {
         let file = tree.path().join("a").join(FILE_NAME);
         let project = Project::find(tree.path(), Some(&file)).unwrap();
         assert_eq!(project.root, tree.path().join("a"));
-        assert_eq!(
-            project.migrations(FolderKind::Tenant),
-            tree.path().join("a/migrations/tenant")
-        );
+        assert_eq!(project.migrations(FolderKind::Tenant), tree.path().join("a/migrations/tenant"));
 
         let gone = Project::find(tree.path(), Some(Path::new("gone.toml"))).unwrap_err();
         assert_eq!(gone.to_string(), "there is no configuration `gone.toml`");
@@ -141,10 +127,7 @@ mod tests {
         fs::create_dir(folder.path().join(".git")).unwrap();
         let project = Project::find(folder.path(), None).unwrap();
         assert_eq!(project.config, Config::default());
-        assert_eq!(
-            project.migrations(FolderKind::Shared),
-            folder.path().join("migrations/shared")
-        );
+        assert_eq!(project.migrations(FolderKind::Shared), folder.path().join("migrations/shared"));
     }
 
     #[test]

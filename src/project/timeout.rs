@@ -80,12 +80,7 @@ mod tests {
 
     #[test]
     fn a_limit_is_one_that_postgres_can_keep() {
-        for (given, millis) in [
-            ("500ms", 500),
-            ("5s", 5_000),
-            ("1m 30s", 90_000),
-            ("off", 0),
-        ] {
+        for (given, millis) in [("500ms", 500), ("5s", 5_000), ("1m 30s", 90_000), ("off", 0)] {
             let timeout: Timeout = given.parse().unwrap();
             assert_eq!(timeout.as_millis(), millis);
             assert_eq!(timeout.to_string(), given);
@@ -95,20 +90,14 @@ mod tests {
     #[test]
     fn every_refusal_states_its_rule() {
         for (given, rule) in [
-            (
-                "abc",
-                "`abc` is not a length of time such as `500ms`, `5s` or `off`",
-            ),
+            ("abc", "`abc` is not a length of time such as `500ms`, `5s` or `off`"),
             ("-5s", "is not a length of time"),
             ("", "is not a length of time"),
             ("5", "is not a length of time"),
             ("99999999999999999999s", "is not a length of time"),
             ("0", "is less than a millisecond"),
             ("0s", "is less than a millisecond"),
-            (
-                "10us",
-                "is less than a millisecond; no limit is spelled `off`",
-            ),
+            ("10us", "is less than a millisecond; no limit is spelled `off`"),
             ("99999h", "is more than the 24 days that Postgres can count"),
         ] {
             let error = given.parse::<Timeout>().unwrap_err().to_string();

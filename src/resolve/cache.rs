@@ -27,21 +27,15 @@ struct Entry<V> {
 impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
     /// Returns a cache of at most `entries`.
     pub(super) fn new(entries: usize) -> Self {
-        Self {
-            young: HashMap::new(),
-            old: HashMap::new(),
-            generation: entries / 2,
-        }
+        Self { young: HashMap::new(), old: HashMap::new(), generation: entries / 2 }
     }
 
     pub(super) fn get(&mut self, key: &K, now: Instant) -> Option<V> {
         if let Some((key, entry)) = self.old.remove_entry(key) {
             self.put(key, entry);
         }
-        let entry = self
-            .young
-            .get(key)
-            .filter(|it| it.expires.is_none_or(|expires| now < expires))?;
+        let entry =
+            self.young.get(key).filter(|it| it.expires.is_none_or(|expires| now < expires))?;
         Some(entry.value.clone())
     }
 

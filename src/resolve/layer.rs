@@ -37,11 +37,7 @@ pub struct TenantService<S> {
 impl TenantLayer {
     /// Returns a layer that takes tenants from `resolver`.
     pub fn new(resolver: TenantResolver) -> Self {
-        Self {
-            resolver,
-            falls_back: false,
-            trusts_forwarded_host: false,
-        }
+        Self { resolver, falls_back: false, trusts_forwarded_host: false }
     }
 
     /// Lets requests whose host leads to no tenant through, with the shared schema for a tenant.

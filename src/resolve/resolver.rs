@@ -113,9 +113,7 @@ impl TenantResolver {
         let rows = ask(&mut *transaction, self.enter(schema)).await?;
         match rows.first().is_some_and(|row| row.flag(0)) {
             true => Ok(transaction),
-            false => Err(ResolveError::NoSchema {
-                schema: schema.clone(),
-            }),
+            false => Err(ResolveError::NoSchema { schema: schema.clone() }),
         }
     }
 

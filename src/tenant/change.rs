@@ -127,9 +127,9 @@ async fn send(
         Err((Incomplete::Sql(error), complete)) => match connection.roll_back().await {
             Err(Incomplete::Lost(error)) => Sent::Lost(error),
             _ if error.message.contains(OVERTAKEN) => Sent::Overtaken,
-            _ if is_read_only(&error, complete) => Sent::Lost(ConnectError::ReadOnly {
-                place: connection.place().clone().into(),
-            }),
+            _ if is_read_only(&error, complete) => {
+                Sent::Lost(ConnectError::ReadOnly { place: connection.place().clone().into() })
+            }
             _ => Sent::Refused(error),
         },
     }
@@ -191,10 +191,7 @@ async fn why_not(connection: &mut Connection, registry: &Registry, sent: Sent) -
         Sent::Refused(source) if is_busy(&source) => {
             let tables = [registry.tenants_table(), registry.domains_table()];
             let holders = holders_of_tables(connection, &tables).await;
-            ChangeError::Busy {
-                holders: holders.unwrap_or_default(),
-                source,
-            }
+            ChangeError::Busy { holders: holders.unwrap_or_default(), source }
         }
         Sent::Refused(error) => ChangeError::Sql(error),
         Sent::Overtaken | Sent::Committed => ChangeError::Unsettled,
@@ -209,10 +206,7 @@ struct Patience {
 
 impl Patience {
     fn new() -> Self {
-        Self {
-            ends: Instant::now() + BUDGET,
-            longest_pause: SHORTEST_PAUSE,
-        }
+        Self { ends: Instant::now() + BUDGET, longest_pause: SHORTEST_PAUSE }
     }
 
     fn is_left(&self) -> bool {
@@ -242,9 +236,6 @@ mod tests {
     #[test]
     fn no_setting_outlives_the_transaction() {
         let sql = settings(180_000, &Registry::default());
-        assert_eq!(
-            sql.matches("set_config(").count(),
-            sql.matches(", true)").count()
-        );
+        assert_eq!(sql.matches("set_config(").count(), sql.matches(", true)").count());
     }
 }

@@ -80,18 +80,9 @@ mod tests {
         };
         assert!(column.is_required());
         for filled in [
-            Column {
-                default: Some("CURRENT_DATE".into()),
-                ..column.clone()
-            },
-            Column {
-                is_generated: true,
-                ..column.clone()
-            },
-            Column {
-                not_null: false,
-                ..column.clone()
-            },
+            Column { default: Some("CURRENT_DATE".into()), ..column.clone() },
+            Column { is_generated: true, ..column.clone() },
+            Column { not_null: false, ..column.clone() },
         ] {
             assert!(!filled.is_required(), "{filled:?}");
         }

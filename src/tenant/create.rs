@@ -148,9 +148,7 @@ impl CreateTenants<'_> {
         let named: Vec<NewTenant> = tenants.iter().map(|it| self.named(&columns, it)).collect();
         let tenants = named.as_slice();
         let taken = Taken::read(&mut connection, self.registry, tenants).await?;
-        let mut obstacles = self
-            .obstacles(&mut connection, &taken, &columns, tenants)
-            .await?;
+        let mut obstacles = self.obstacles(&mut connection, &taken, &columns, tenants).await?;
         connection.close().await;
 
         let names: Vec<SchemaName> = tenants.iter().map(|it| it.schema.clone()).collect();
@@ -162,32 +160,16 @@ impl CreateTenants<'_> {
                 let schema = schema.clone();
                 obstacles.push((index, Obstacle::Exists { schema }));
             } else if self.adopt && !there {
-                obstacles.push((
-                    index,
-                    Obstacle::NothingToAdopt {
-                        schema: schema.clone(),
-                    },
-                ));
+                obstacles.push((index, Obstacle::NothingToAdopt { schema: schema.clone() }));
             }
         }
         let blocked: HashSet<usize> = obstacles.iter().map(|(index, _)| *index).collect();
         let mut index = 0..;
-        fleet
-            .schemas
-            .retain(|_| !blocked.contains(&index.next().expect("endless")));
-        let free = tenants
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| !blocked.contains(index));
-        let registrations = free
-            .map(|(_, tenant)| (tenant.schema.clone(), self.registrations(tenant)))
-            .collect();
-        Ok(PreparedTenants {
-            obstacles,
-            warnings,
-            fleet,
-            registrations,
-        })
+        fleet.schemas.retain(|_| !blocked.contains(&index.next().expect("endless")));
+        let free = tenants.iter().enumerate().filter(|(index, _)| !blocked.contains(index));
+        let registrations =
+            free.map(|(_, tenant)| (tenant.schema.clone(), self.registrations(tenant))).collect();
+        Ok(PreparedTenants { obstacles, warnings, fleet, registrations })
     }
 
     /// Returns what is taken already of a tenant's schema and domains, so that it can be asked
@@ -198,9 +180,7 @@ impl CreateTenants<'_> {
         tenant: &NewTenant,
     ) -> Result<Option<Obstacle>, RegistryError> {
         let taken = Taken::read(connection, self.registry, std::slice::from_ref(tenant)).await?;
-        Ok(taken
-            .by_registry(tenant)
-            .or_else(|| taken.by_catalog(tenant, self.adopt)))
+        Ok(taken.by_registry(tenant).or_else(|| taken.by_catalog(tenant, self.adopt)))
     }
 
     /// Returns the columns of the registry that a new tenant's row may be given values for, but
@@ -227,11 +207,7 @@ impl CreateTenants<'_> {
         interrupt: &Interrupt,
     ) -> Result<Outcome, MigrateError> {
         let options = ExecuteOptions {
-            mode: if self.adopt {
-                Mode::Adopt
-            } else {
-                Mode::Create
-            },
+            mode: if self.adopt { Mode::Adopt } else { Mode::Create },
             ..options.clone()
         };
         let files = (0..self.migrations.folder().files().len()).collect();
@@ -245,9 +221,7 @@ impl CreateTenants<'_> {
             observer,
             interrupt,
         };
-        Ok(executor
-            .create(prepared.fleet, prepared.registrations)
-            .await)
+        Ok(executor.create(prepared.fleet, prepared.registrations).await)
     }
 
     /// Gives a tenant without a name its schema's, where the registry has a column for it.
@@ -256,9 +230,7 @@ impl CreateTenants<'_> {
         let name = &self.registry.names().name;
         let is_given = tenant.values.iter().any(|(column, _)| column == name);
         if !is_given && columns.iter().any(|column| column.name == *name) {
-            tenant
-                .values
-                .insert(0, (name.clone(), Some(tenant.schema.to_string())));
+            tenant.values.insert(0, (name.clone(), Some(tenant.schema.to_string())));
         }
         tenant
     }
@@ -284,20 +256,13 @@ impl CreateTenants<'_> {
              set local statement_timeout = '30s'; {}; commit",
             rows.join("; ")
         );
-        connection
-            .send(message)
-            .await
-            .map_err(|(incomplete, _)| incomplete)?;
+        connection.send(message).await.map_err(|(incomplete, _)| incomplete)?;
         connection.close().await;
         Ok(true)
     }
 
     fn check_files(&self) -> Result<Vec<FileFinding>, MigrateError> {
-        let files = 0..if self.adopt {
-            0
-        } else {
-            self.migrations.folder().files().len()
-        };
+        let files = 0..if self.adopt { 0 } else { self.migrations.folder().files().len() };
         check_files(files.map(|file| (self.migrations, file)))
     }
 
@@ -323,11 +288,7 @@ impl CreateTenants<'_> {
             && obstacles.is_empty()
         {
             // Of many, a wrong value is found when its row is written; of one, before.
-            obstacles.extend(
-                value_obstacle(connection, columns, tenant)
-                    .await?
-                    .map(|it| (0, it)),
-            );
+            obstacles.extend(value_obstacle(connection, columns, tenant).await?.map(|it| (0, it)));
         }
         Ok(obstacles)
     }
@@ -336,21 +297,15 @@ impl CreateTenants<'_> {
         let settable = |it: &&Column| self.is_settable(it);
         for (column, _) in &tenant.values {
             if !columns.iter().filter(settable).any(|it| it.name == *column) {
-                return Some(Obstacle::NoSuchColumn {
-                    column: column.clone(),
-                });
+                return Some(Obstacle::NoSuchColumn { column: column.clone() });
             }
         }
         let is_given = |column: &Column| tenant.values.iter().any(|(name, _)| *name == column.name);
         let missing = |it: &&Column| it.is_required() && !is_given(it);
-        columns
-            .iter()
-            .filter(settable)
-            .find(missing)
-            .map(|column| Obstacle::Required {
-                column: column.name.clone(),
-                type_name: column.type_name.clone(),
-            })
+        columns.iter().filter(settable).find(missing).map(|column| Obstacle::Required {
+            column: column.name.clone(),
+            type_name: column.type_name.clone(),
+        })
     }
 
     /// Returns the rows that register a tenant. Each does nothing when it is there already, as it
@@ -358,10 +313,8 @@ impl CreateTenants<'_> {
     fn registrations(&self, tenant: &NewTenant) -> Vec<Registration> {
         let names = self.registry.names();
         let (tenants, domains) = (self.registry.tenants_table(), self.registry.domains_table());
-        let (schema_column, schema) = (
-            identifier(&names.schema_name),
-            literal(tenant.schema.as_str()),
-        );
+        let (schema_column, schema) =
+            (identifier(&names.schema_name), literal(tenant.schema.as_str()));
         let mut columns = vec![schema_column.clone()];
         let mut values = vec![schema.clone()];
         for (column, value) in &tenant.values {
@@ -414,12 +367,7 @@ impl Taken {
     ) -> Result<Self, RegistryError> {
         let names = registry.names();
         let schemas = array(tenants.iter().map(|it| it.schema.as_str()));
-        let hosts = array(
-            tenants
-                .iter()
-                .flat_map(|it| &it.domains)
-                .map(Hostname::as_str),
-        );
+        let hosts = array(tenants.iter().flat_map(|it| &it.domains).map(Hostname::as_str));
         let schema_column = identifier(&names.schema_name);
         let (id, domain) = (identifier(&names.id), identifier(&names.domain));
         let registered = format!(
@@ -441,10 +389,7 @@ impl Taken {
         );
         let mut by_lower: HashMap<String, Vec<String>> = HashMap::new();
         for row in registry.ask(connection, &registered).await? {
-            by_lower
-                .entry(row.text(0).to_lowercase())
-                .or_default()
-                .push(row.text(0).to_owned());
+            by_lower.entry(row.text(0).to_lowercase()).or_default().push(row.text(0).to_owned());
         }
         let pair = |row: &Row| (row.text(0).to_owned(), row.text(1).to_owned());
         let domains = registry.ask(connection, &domains).await?;
@@ -452,10 +397,7 @@ impl Taken {
         Ok(Self {
             registered: by_lower,
             domains: domains.iter().map(pair).collect(),
-            schemas: existing
-                .iter()
-                .map(|row| (row.text(0).to_owned(), row.flag(1)))
-                .collect(),
+            schemas: existing.iter().map(|row| (row.text(0).to_owned(), row.flag(1))).collect(),
         })
     }
 
@@ -465,18 +407,12 @@ impl Taken {
         if let Some(alike) = alike {
             return Some(match alike.iter().any(|it| it == schema.as_str()) {
                 true => Obstacle::Exists { schema },
-                false => Obstacle::Lookalike {
-                    schema,
-                    registered: alike[0].clone(),
-                },
+                false => Obstacle::Lookalike { schema, registered: alike[0].clone() },
             });
         }
         tenant.domains.iter().find_map(|domain| {
             let by = self.domains.get(domain.as_str())?.clone();
-            Some(Obstacle::DomainTaken {
-                domain: domain.clone(),
-                by,
-            })
+            Some(Obstacle::DomainTaken { domain: domain.clone(), by })
         })
     }
 
@@ -489,10 +425,7 @@ impl Taken {
 
 fn twice(asked_for: &mut HashSet<String>, tenant: &NewTenant) -> Option<Obstacle> {
     let schema = format!("schema `{}`", tenant.schema.as_str().to_lowercase());
-    let domains = tenant
-        .domains
-        .iter()
-        .map(|domain| format!("domain `{domain}`"));
+    let domains = tenant.domains.iter().map(|domain| format!("domain `{domain}`"));
     let mut asked = std::iter::once(schema).chain(domains);
     let what = asked.find(|what| !asked_for.insert(what.clone()))?;
     Some(Obstacle::Twice { what })
@@ -539,19 +472,10 @@ pub async fn check_value(
     if let Some(limit) = limit
         && value.chars().count() > limit
     {
-        return Ok(Err(SqlError::of_text(&format!(
-            "it is longer than {limit} characters"
-        ))));
+        return Ok(Err(SqlError::of_text(&format!("it is longer than {limit} characters"))));
     }
-    let type_name = if limit.is_some() {
-        base
-    } else {
-        &column.type_name
-    };
-    match connection
-        .ask(&format!("select {}::{type_name}", literal(value)))
-        .await
-    {
+    let type_name = if limit.is_some() { base } else { &column.type_name };
+    match connection.ask(&format!("select {}::{type_name}", literal(value))).await {
         Ok(_) => Ok(Ok(())),
         Err(Incomplete::Sql(error)) => Ok(Err(error)),
         Err(Incomplete::Lost(error)) => Err(error.into()),
@@ -560,9 +484,8 @@ pub async fn check_value(
 
 /// Returns the length limit of a character type, such as `character varying(63)`.
 fn length_limit(type_name: &str) -> Option<usize> {
-    let limit = type_name
-        .strip_prefix("character varying(")
-        .or(type_name.strip_prefix("character("));
+    let limit =
+        type_name.strip_prefix("character varying(").or(type_name.strip_prefix("character("));
     limit?.trim_end_matches(')').parse().ok()
 }
 

@@ -97,9 +97,7 @@ pub async fn list_domains(
         }
         None => "true".into(),
     };
-    let rows = registry
-        .ask(connection, &Sql(registry).list(&condition))
-        .await?;
+    let rows = registry.ask(connection, &Sql(registry).list(&condition)).await?;
     Ok(rows.iter().map(Domain::read).collect())
 }
 
@@ -152,10 +150,7 @@ pub async fn set_primary_domain(
         let found = find_existing(connection, registry, host).await?;
         let statements = Sql(registry).set_primary(&found.domain, &found.primaries);
         let answer = NewPrimary {
-            domain: Domain {
-                is_primary: true,
-                ..found.domain
-            },
+            domain: Domain { is_primary: true, ..found.domain },
             before: found.primaries,
         };
         if answer.is_unchanged() {

@@ -54,9 +54,7 @@ pub async fn list_tenants(
 ) -> Result<Tenants, SelectionError> {
     selection.refuse_shared(registry)?;
     let columns = other_columns(connection, registry).await?;
-    let rows = registry
-        .ask(connection, &question(registry, "true"))
-        .await?;
+    let rows = registry.ask(connection, &question(registry, "true")).await?;
     let mut tenants = read(registry, &rows);
     let schemas: Vec<_> = tenants.iter().map(|it| it.schema.clone()).collect();
     selection.refuse_unknown(&schemas)?;
@@ -87,9 +85,7 @@ async fn other_columns(
     let names = registry.names();
     let columns = columns(connection, registry).await?.into_iter();
     let others = columns.map(|column| column.name);
-    Ok(others
-        .filter(|it| *it != names.schema_name && *it != names.name)
-        .collect())
+    Ok(others.filter(|it| *it != names.schema_name && *it != names.name).collect())
 }
 
 /// Returns the one statement that reads the tenant that `host` leads to.
@@ -151,11 +147,7 @@ impl Tenant {
             primary_domain: row.get(1).map(str::to_owned),
             values: json
                 .into_iter()
-                .map(|(column, json)| Value {
-                    text: text(texts.remove(&column)),
-                    column,
-                    json,
-                })
+                .map(|(column, json)| Value { text: text(texts.remove(&column)), column, json })
                 .collect(),
         }
     }

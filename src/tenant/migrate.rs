@@ -65,19 +65,12 @@ pub struct Migrated {
 impl Migrated {
     /// Whether every schema is where it should be.
     pub fn is_complete(&self) -> bool {
-        self.shared
-            .iter()
-            .chain([&self.tenants])
-            .all(Outcome::is_complete)
+        self.shared.iter().chain([&self.tenants]).all(Outcome::is_complete)
     }
 
     /// Returns how many schemas something was applied to.
     pub fn applied(&self) -> usize {
-        self.shared
-            .iter()
-            .chain([&self.tenants])
-            .map(|outcome| outcome.applied)
-            .sum()
+        self.shared.iter().chain([&self.tenants]).map(|outcome| outcome.applied).sum()
     }
 }
 
@@ -169,16 +162,9 @@ impl<'a> Migrate<'a> {
             Some(set) => Some(self.survey(set, &[self.shared_schema()]).await?),
             None => None,
         };
-        let tenants = self
-            .look_at_tenants(&mut connection, shared.as_ref())
-            .await?;
+        let tenants = self.look_at_tenants(&mut connection, shared.as_ref()).await?;
         connection.close().await;
-        Ok(Prepared {
-            shared,
-            tenants,
-            server_version,
-            warnings: Vec::new(),
-        })
+        Ok(Prepared { shared, tenants, server_version, warnings: Vec::new() })
     }
 
     fn shared_schema(&self) -> SchemaName {
@@ -229,10 +215,7 @@ impl<'a> Migrate<'a> {
     /// Returns each selected folder with what was found in its schemas.
     pub fn parts<'b>(&self, prepared: &'b Prepared) -> Vec<(&'a MigrationSet, &'b Survey)> {
         let shared = self.shared.zip(prepared.shared.as_ref());
-        shared
-            .into_iter()
-            .chain(self.tenants.zip(prepared.tenants.as_ref()))
-            .collect()
+        shared.into_iter().chain(self.tenants.zip(prepared.tenants.as_ref())).collect()
     }
 
     fn refuse_disagreements(&self, prepared: &Prepared) -> Result<(), MigrateError> {
@@ -252,10 +235,7 @@ impl<'a> Migrate<'a> {
     fn check_files(&self, prepared: &Prepared) -> Result<Vec<FileFinding>, MigrateError> {
         let parts = self.parts(prepared).into_iter();
         check_files(parts.flat_map(|(set, survey)| {
-            survey
-                .pending_files()
-                .into_iter()
-                .map(move |file| (set, file))
+            survey.pending_files().into_iter().map(move |file| (set, file))
         }))
     }
 

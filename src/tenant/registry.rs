@@ -184,11 +184,7 @@ impl Registry {
         for table in [&self.names.tenants, &self.names.domains] {
             let qualified = qualified(&self.names.shared_schema, table);
             let question = format!("select to_regclass({}) is null", literal(&qualified));
-            if connection
-                .ask(&question)
-                .await
-                .is_ok_and(|it| it.rows[0].flag(0))
-            {
+            if connection.ask(&question).await.is_ok_and(|it| it.rows[0].flag(0)) {
                 return Some(RegistryError::NotInitialised {
                     table: table.clone(),
                     schema: self.names.shared_schema.clone(),

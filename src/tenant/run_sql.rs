@@ -76,22 +76,15 @@ impl SqlText {
         }
         // As a shared file's: what a tenant's migration may not name, a person may.
         let script = Script::read(text, &Context::new(Folder::Shared, ""));
-        let refusals: Vec<Refusal> = script
-            .findings
-            .iter()
-            .filter_map(|finding| refusal(finding, text, origin))
-            .collect();
+        let refusals: Vec<Refusal> =
+            script.findings.iter().filter_map(|finding| refusal(finding, text, origin)).collect();
         if !refusals.is_empty() {
             return Err(RunSqlError::Refused(refusals));
         }
         if script.statements.is_empty() {
             return Err(RunSqlError::Empty);
         }
-        Ok(Self {
-            origin: origin.to_owned(),
-            text: text.to_owned(),
-            statements: script.statements,
-        })
+        Ok(Self { origin: origin.to_owned(), text: text.to_owned(), statements: script.statements })
     }
 
     /// Runs the statements in one transaction, commits, and returns what each answered.
@@ -109,10 +102,7 @@ impl SqlText {
                 Err(incomplete) => return Err(RunSqlError::Scope(incomplete.into())),
             };
             let kind = statement.kind();
-            answers.extend(rows.into_iter().map(|rows| Answer {
-                kind: kind.to_owned(),
-                rows,
-            }));
+            answers.extend(rows.into_iter().map(|rows| Answer { kind: kind.to_owned(), rows }));
         }
         transaction.commit().await?;
         Ok(answers)
@@ -163,10 +153,9 @@ fn objection(finding: &Finding) -> Option<(String, String)> {
             format!("`{command}` would point what comes after it at another schema"),
             "leave it out, and write `schema.table` where another schema is meant".to_owned(),
         ),
-        Problem::SessionSetting { name, .. } => (
-            session(&format!("SET {name}")),
-            format!("write `SET LOCAL {name} = …`"),
-        ),
+        Problem::SessionSetting { name, .. } => {
+            (session(&format!("SET {name}")), format!("write `SET LOCAL {name} = …`"))
+        }
         Problem::SettingReset { command } => (
             session(command),
             "leave it out: what is `SET LOCAL` ends with the transaction".to_owned(),
@@ -182,10 +171,7 @@ fn objection(finding: &Finding) -> Option<(String, String)> {
             .to_owned(),
             PSQL.to_owned(),
         ),
-        Problem::Unread => (
-            "the SQL is too much for the parser".to_owned(),
-            finding.advice(),
-        ),
+        Problem::Unread => ("the SQL is too much for the parser".to_owned(), finding.advice()),
         _ => return None,
     };
     Some(objection)

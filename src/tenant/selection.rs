@@ -48,10 +48,8 @@ pub enum SelectionError {
 }
 
 fn quoted(names: &[String]) -> String {
-    let names: Vec<String> = names
-        .iter()
-        .map(|name| format!("`{}`", name.escape_debug()))
-        .collect();
+    let names: Vec<String> =
+        names.iter().map(|name| format!("`{}`", name.escape_debug())).collect();
     names.join(", ")
 }
 
@@ -122,9 +120,7 @@ impl Selection {
     pub(super) fn refuse_shared(&self, registry: &Registry) -> Result<(), SelectionError> {
         let shared = registry.names().shared_schema.as_str();
         match self.names.iter().any(|name| name == shared) {
-            true => Err(SelectionError::Shared {
-                name: shared.to_owned(),
-            }),
+            true => Err(SelectionError::Shared { name: shared.to_owned() }),
             false => Ok(()),
         }
     }
@@ -142,9 +138,7 @@ impl Selection {
 }
 
 fn matches_any(patterns: &[String], schema: &SchemaName) -> bool {
-    patterns
-        .iter()
-        .any(|it| WildMatch::new(it).matches(schema.as_str()))
+    patterns.iter().any(|it| WildMatch::new(it).matches(schema.as_str()))
 }
 
 #[cfg(test)]
@@ -153,9 +147,7 @@ mod tests {
 
     fn meant(selection: &Selection) -> Vec<&'static str> {
         let all = ["Acme", "acme", "acme_test", "globex"];
-        all.into_iter()
-            .filter(|name| selection.means(&SchemaName::registered(name)))
-            .collect()
+        all.into_iter().filter(|name| selection.means(&SchemaName::registered(name))).collect()
     }
 
     #[test]
@@ -163,33 +155,15 @@ mod tests {
         let names = |name: &str| vec![name.to_owned()];
         for (selection, expected) in [
             (
-                Selection {
-                    tenants: true,
-                    ..Selection::default()
-                },
+                Selection { tenants: true, ..Selection::default() },
                 &["Acme", "acme", "acme_test", "globex"][..],
             ),
+            (Selection { names: names("acme"), ..Selection::default() }, &["acme"]),
             (
-                Selection {
-                    names: names("acme"),
-                    ..Selection::default()
-                },
-                &["acme"],
-            ),
-            (
-                Selection {
-                    matching: names("acme*"),
-                    ..Selection::default()
-                },
+                Selection { matching: names("acme*"), ..Selection::default() },
                 &["acme", "acme_test"],
             ),
-            (
-                Selection {
-                    matching: names("?cme"),
-                    ..Selection::default()
-                },
-                &["Acme", "acme"],
-            ),
+            (Selection { matching: names("?cme"), ..Selection::default() }, &["Acme", "acme"]),
             (
                 Selection {
                     names: names("globex"),
@@ -199,11 +173,7 @@ mod tests {
                 &["acme_test", "globex"],
             ),
             (
-                Selection {
-                    tenants: true,
-                    excluding: names("acme*"),
-                    ..Selection::default()
-                },
+                Selection { tenants: true, excluding: names("acme*"), ..Selection::default() },
                 &["Acme", "globex"],
             ),
             (
@@ -221,10 +191,7 @@ mod tests {
 
     #[test]
     fn a_name_is_no_pattern() {
-        let selection = Selection {
-            names: vec!["*".into()],
-            ..Selection::default()
-        };
+        let selection = Selection { names: vec!["*".into()], ..Selection::default() };
         assert!(meant(&selection).is_empty());
     }
 
@@ -236,13 +203,8 @@ mod tests {
         };
         let schemas = ["acme", "globex"].map(SchemaName::registered);
         let error = selection.refuse_unknown(&schemas).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "there is no tenant with schema `ACME `, `ghost`"
-        );
-        let SelectionError::Unknown { similar, .. } = error else {
-            unreachable!()
-        };
+        assert_eq!(error.to_string(), "there is no tenant with schema `ACME `, `ghost`");
+        let SelectionError::Unknown { similar, .. } = error else { unreachable!() };
         assert_eq!(similar.unwrap().as_str(), "acme");
     }
 }

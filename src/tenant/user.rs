@@ -145,10 +145,8 @@ pub async fn create_superuser(
         is_called(&user.username),
         users = table::qualified_name(scope),
     );
-    let taken = || UserError::Taken {
-        schema: scope.schema.clone(),
-        username: user.username.clone(),
-    };
+    let taken =
+        || UserError::Taken { schema: scope.schema.clone(), username: user.username.clone() };
     let mut transaction = scope.begin(connection).await?;
     let created = match transaction.send(insert).await {
         Err(Incomplete::Sql(error)) if is_about_the_username(&error) => return Err(taken()),
@@ -187,11 +185,7 @@ pub async fn change_password(
     let error = match answers.last().map_or(0, |it| it.affected) {
         1 => return Ok(transaction.commit().await?),
         0 => UserError::Unknown { schema, username },
-        count => UserError::Ambiguous {
-            schema,
-            username,
-            count,
-        },
+        count => UserError::Ambiguous { schema, username, count },
     };
     transaction.roll_back().await;
     Err(error)

@@ -94,21 +94,13 @@ async fn main_flow(flags: &str) -> String {
     run("migrate-schemas --shared", flags);
     run("create-tenant --schema acme --domain acme.localhost", flags);
     run("create-tenant --schema eha-meetup", flags);
-    project.write(
-        "orders.sql",
-        "create table orders (id int primary key, note text);\n",
-    );
+    project.write("orders.sql", "create table orders (id int primary key, note text);\n");
     run("makemigrations add_orders --tenant --from orders.sql", "");
     run("migrate-schemas --all --check", "");
     run("migrate-schemas --all --jobs 1", flags);
     run("status", "");
-    project
-        .sql("insert into acme.orders values (1, null)")
-        .await;
-    project.tenant_migration(
-        "V3__note.sql",
-        "alter table orders alter note set not null;\n",
-    );
+    project.sql("insert into acme.orders values (1, null)").await;
+    project.tenant_migration("V3__note.sql", "alter table orders alter note set not null;\n");
     run("migrate-schemas --all --jobs 1", flags);
     run("status --check", "");
     project.sql("update acme.orders set note = ''").await;
@@ -134,42 +126,23 @@ async fn a_failed_migration_leaves_nothing() {
 #[tokio::test]
 async fn no_tenant_reaches_another_or_the_shared_schema() {
     let project = Project::with_tenants(["acme", "globex"]).await;
-    project
-        .sql("create table public.users (id int); create table globex.users (id int)")
-        .await;
+    project.sql("create table public.users (id int); create table globex.users (id int)").await;
     for (sql, touched) in [
         ("alter table users add column age int;", "public.users"),
         ("drop table if exists users;", "a relation that it dropped"),
         ("insert into users values (1);", "public.users"),
         ("create index on users (id);", "public.users"),
-        (
-            "do $$ begin execute 'drop table globex.users'; end $$;",
-            "a relation that it dropped",
-        ),
-        (
-            "do $$ begin execute 'create table public.leaked (id int)'; end $$;",
-            "public.leaked",
-        ),
+        ("do $$ begin execute 'drop table globex.users'; end $$;", "a relation that it dropped"),
+        ("do $$ begin execute 'create table public.leaked (id int)'; end $$;", "public.leaked"),
     ] {
         for flags in ["", " --one-by-one"] {
             project.tenant_migration("V1__x.sql", sql);
             let said = project.run(&format!("migrate-schemas --schema acme{flags}"));
-            assert!(
-                said.contains(&format!("touched {touched}")),
-                "{sql}: {said}"
-            );
-            assert_eq!(
-                project.tables("public").await,
-                "domains, tenants, users",
-                "{sql}"
-            );
+            assert!(said.contains(&format!("touched {touched}")), "{sql}: {said}");
+            assert_eq!(project.tables("public").await, "domains, tenants, users", "{sql}");
             assert_eq!(project.tables("globex").await, "users", "{sql}");
             assert_eq!(project.columns("public.users").await, "id", "{sql}");
-            assert_eq!(
-                project.query("select count(*) from public.users").await,
-                "0",
-                "{sql}"
-            );
+            assert_eq!(project.query("select count(*) from public.users").await, "0", "{sql}");
             assert_eq!(project.tables("acme").await, "", "{sql}");
         }
     }
@@ -193,10 +166,7 @@ async fn a_missing_schema_is_not_migrated_into_the_shared_one() {
         project.sql("drop schema ghost").await;
         project.tenant_migration("V1__notes.sql", NOTES);
         let said = project.run(&format!("migrate-schemas --tenants{flags}"));
-        assert!(
-            said.contains("there is no such schema") && said.contains("status: 4"),
-            "{said}"
-        );
+        assert!(said.contains("there is no such schema") && said.contains("status: 4"), "{said}");
         assert_eq!(project.tables("public").await, "domains, tenants");
     }
 }
@@ -262,10 +232,7 @@ async fn odd_names_are_quoted_everywhere() {
         r#"x", "y"#,
         r"back\slash",
     ] {
-        let said = project.run(&format!(
-            "create-tenant --schema={}",
-            shell_words::quote(name)
-        ));
+        let said = project.run(&format!("create-tenant --schema={}", shell_words::quote(name)));
         assert!(!said.contains("[exit"), "{said}");
         assert_eq!(project.tables(name).await, "notes, refinery_schema_history");
     }
@@ -282,12 +249,7 @@ async fn odd_names_are_quoted_everywhere() {
 async fn a_rehearsal_and_a_dry_run_change_nothing() {
     let project = Project::with_tenants(["acme"]).await;
     project.tenant_migration("V1__notes.sql", NOTES);
-    for arguments in [
-        "--rehearse",
-        "--rehearse --one-by-one",
-        "--dry-run",
-        "--check",
-    ] {
+    for arguments in ["--rehearse", "--rehearse --one-by-one", "--dry-run", "--check"] {
         project.run(&format!("migrate-schemas --all {arguments}"));
         assert_eq!(project.tables("acme").await, "", "{arguments}");
     }
@@ -315,19 +277,11 @@ async fn a_schema_that_is_in_use_is_tried_again_and_then_named() {
     project.tenant_migration("V1__notes.sql", NOTES);
     project.run("migrate-schemas --tenants");
     project.tenant_migration("V2__body.sql", "alter table notes add column body text;\n");
-    let blocker = project
-        .blocker("lock table acme.notes in access share mode")
-        .await;
+    let blocker = project.blocker("lock table acme.notes in access share mode").await;
     let said = project.run("migrate-schemas --tenants --lock-timeout 100ms --retries 2");
     blocker.release().await;
     assert!(said.starts_with("1 schema migrated, 1 busy\n"), "{said}");
-    assert!(
-        said.contains("V2__body.sql:1") && said.ends_with("[exit status: 6]\n"),
-        "{said}"
-    );
+    assert!(said.contains("V2__body.sql:1") && said.ends_with("[exit status: 6]\n"), "{said}");
     let said = project.run("migrate-schemas --tenants");
-    assert!(
-        said.starts_with("1 schema migrated, 1 up to date\n"),
-        "{said}"
-    );
+    assert!(said.starts_with("1 schema migrated, 1 up to date\n"), "{said}");
 }

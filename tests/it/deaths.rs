@@ -41,10 +41,7 @@ impl Project {
             sql
         });
         let rows = "insert into public.tenants (schema_name, name) select 't' || n, 't' || n";
-        self.sql(&format!(
-            "{all} {rows} from generate_series(1, {count}) as n"
-        ))
-        .await;
+        self.sql(&format!("{all} {rows} from generate_series(1, {count}) as n")).await;
     }
 
     pub(crate) fn add_traces(&self, version: u32, pause: f32) {
@@ -157,10 +154,7 @@ async fn killed_while_it_creates_a_tenant_there_is_all_of_it_or_nothing() {
         let program = project.start(create);
         tokio::time::sleep(Duration::from_millis(fastrand::u64(10..250))).await;
         program.kill();
-        eventually("the server has noticed", async || {
-            project.connections().await == "0"
-        })
-        .await;
+        eventually("the server has noticed", async || project.connections().await == "0").await;
         let there = project
             .query(
                 "select count(*), (select count(*) from public.tenants), \
@@ -170,9 +164,7 @@ async fn killed_while_it_creates_a_tenant_there_is_all_of_it_or_nothing() {
         assert!(["0|0|0", "1|1|1"].contains(&there.as_str()), "{there}");
         if there == "1|1|1" {
             assert_eq!(project.versions().await, "V2: 1");
-            project
-                .sql("drop schema acme cascade; truncate tenants, domains")
-                .await;
+            project.sql("drop schema acme cascade; truncate tenants, domains").await;
         }
     }
     assert_eq!(
@@ -211,21 +203,13 @@ async fn a_network_cut_at_any_message_leaves_every_schema_whole() {
         project.add_traces(version, 0.0);
         let mut command = project.command("migrate-schemas --tenants --jobs 1");
         let output = command.env("DATABASE_URL", proxy.url()).output().unwrap();
-        assert_eq!(
-            output.status.code(),
-            Some(0),
-            "{version}: {}",
-            project.shown(&output)
-        );
+        assert_eq!(output.status.code(), Some(0), "{version}: {}", project.shown(&output));
         assert_eq!(project.versions().await, format!("V{version}: 1"));
         if !proxy.has_lost() {
             break;
         }
     }
-    assert!(
-        version > 30,
-        "the proxy saw no more than {version} messages"
-    );
+    assert!(version > 30, "the proxy saw no more than {version} messages");
 }
 
 #[tokio::test]
@@ -238,12 +222,7 @@ async fn a_network_cut_while_a_tenant_is_created_leaves_all_of_it_or_nothing() {
             format!("create-tenant --schema t{lost} --domain t{lost}.localhost --no-input");
         let mut command = project.command(&create);
         let output = command.env("DATABASE_URL", proxy.url()).output().unwrap();
-        assert_eq!(
-            output.status.code(),
-            Some(0),
-            "{lost}: {}",
-            project.shown(&output)
-        );
+        assert_eq!(output.status.code(), Some(0), "{lost}: {}", project.shown(&output));
         let tenants = (lost / 3 + 1).to_string();
         assert_eq!(project.versions().await, format!("V1: {tenants}"));
         assert_eq!(project.query("select count(*) from domains").await, tenants);
@@ -440,15 +419,11 @@ async fn a_full_disk_stops_the_run() {
 
 #[tokio::test]
 async fn a_full_lock_table_stops_the_run() {
-    let server = OwnServer::start(&[
-        ("max_connections", "10"),
-        ("max_locks_per_transaction", "10"),
-    ]);
+    let server =
+        OwnServer::start(&[("max_connections", "10"), ("max_locks_per_transaction", "10")]);
     let project = Project::new_on(&server.connection()).await;
     project.add_many_tenants(3).await;
-    let tables: String = (0..3000)
-        .map(|n| format!("create table x{n} ();\n"))
-        .collect();
+    let tables: String = (0..3000).map(|n| format!("create table x{n} ();\n")).collect();
     project.tenant_migration("V1__many.sql", &tables);
     // How far it gets depends on what the server does besides.
     let far = regex::Regex::new(r"\bx?[0-9]{3}\b").unwrap();
@@ -478,11 +453,7 @@ async fn a_closed_stdout_neither_stops_the_work_nor_changes_the_status() {
     let project = Project::with_traces(5).await;
     project.add_traces(2, 0.0);
     let mut command = project.command("migrate-schemas --all --format json");
-    let mut program = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut program = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(program.stdout.take());
     drop(program.stderr.take());
     assert_eq!(program.wait().unwrap().code(), Some(0));
@@ -496,13 +467,8 @@ async fn no_answer_is_an_answer_after_the_connect_timeout() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
     let mut command = project.command("migrate-schemas --shared --connect-timeout 300ms");
-    command.env(
-        "DATABASE_URL",
-        format!("postgres://ann:secret@127.0.0.1:{port}/shop"),
-    );
-    let said = project
-        .shown(&command.output().unwrap())
-        .replace(&port.to_string(), "[port]");
+    command.env("DATABASE_URL", format!("postgres://ann:secret@127.0.0.1:{port}/shop"));
+    let said = project.shown(&command.output().unwrap()).replace(&port.to_string(), "[port]");
     insta::assert_snapshot!(said, @"
     ------- stderr -------
     error: could not connect to database `shop` at 127.0.0.1:[port] as user `ann`: no answer within [time]
@@ -541,10 +507,7 @@ async fn the_last_connection_is_enough() {
     for _ in 0..9 {
         taken.push(project.blocker("select 1").await);
     }
-    let output = project
-        .command("migrate-schemas --tenants --jobs 8")
-        .output()
-        .unwrap();
+    let output = project.command("migrate-schemas --tenants --jobs 8").output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", project.shown(&output));
     assert_eq!(project.versions().await, "V1: 10");
 }
@@ -592,9 +555,7 @@ async fn the_settings_of_role_and_database_change_nothing() {
         "datestyle = 'German'",
     ] {
         let database = &project.database().database;
-        project
-            .sql(&format!("alter database {database} set {setting}"))
-            .await;
+        project.sql(&format!("alter database {database} set {setting}")).await;
     }
     project.add_traces(2, 0.6);
     for arguments in [
@@ -612,15 +573,9 @@ async fn the_settings_of_role_and_database_change_nothing() {
 async fn an_idle_session_timeout_does_not_use_up_the_tries() {
     let project = Project::with_traces(1).await;
     let database = &project.database().database;
-    project
-        .sql(&format!(
-            "alter database {database} set idle_session_timeout = '20ms'"
-        ))
-        .await;
+    project.sql(&format!("alter database {database} set idle_session_timeout = '20ms'")).await;
     project.tenant_migration("V2__log.sql", "alter table log add column x int");
-    let _blocker = project
-        .blocker("set idle_session_timeout = 0; select from t1.log")
-        .await;
+    let _blocker = project.blocker("set idle_session_timeout = 0; select from t1.log").await;
     let output = project.run("migrate-schemas --tenants --retries 8 --lock-timeout 50ms");
     assert!(output.contains("schema `t1` is busy"), "{output}");
     assert!(!output.contains("connecting again"), "{output}");
@@ -651,10 +606,7 @@ async fn the_budget_ends_a_run_in_which_everything_fails() {
     let lines = [r#"{"type":"failed""#, r#"{"type":"not_attempted""#];
     assert_eq!(lines.map(count), [2, 18], "{output}");
     let fast = project.run("migrate-schemas --tenants --jobs 1 --fail-fast");
-    assert!(
-        fast.starts_with("1 schema failed, 19 not attempted"),
-        "{fast}"
-    );
+    assert!(fast.starts_with("1 schema failed, 19 not attempted"), "{fast}");
     assert_eq!(project.versions().await, "V1: 20");
 }
 
@@ -663,9 +615,8 @@ async fn many_schemas_of_many_tables_fit_the_default_lock_table() {
     let server = OwnServer::start(&[("max_connections", "20")]);
     let project = Project::new_on(&server.connection()).await;
     project.add_many_tenants(300).await;
-    let tables: String = (0..10)
-        .map(|n| format!("create table x{n} (id int primary key);"))
-        .collect();
+    let tables: String =
+        (0..10).map(|n| format!("create table x{n} (id int primary key);")).collect();
     project.tenant_migration("V1__tables.sql", &tables);
     for arguments in ["migrate-schemas --all", "status --check", "list-tenants"] {
         let output = project.command(arguments).output().unwrap();

@@ -22,9 +22,8 @@ fn read(relative: &str) -> String {
 
 /// Returns every page: those in the root, and those in `docs`; relative to the root.
 fn pages() -> Vec<String> {
-    let mut pages: Vec<String> = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"]
-        .map(str::to_owned)
-        .into();
+    let mut pages: Vec<String> =
+        ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"].map(str::to_owned).into();
     pages.extend(files_below("docs", "md"));
     pages
 }
@@ -52,8 +51,6 @@ fn files_below(folder: &str, extension: &str) -> Vec<String> {
 fn program(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tenantctl"));
     command.current_dir(folder).env_clear();
-    command
-        .env("HOME", folder)
-        .stdin(std::process::Stdio::null());
+    command.env("HOME", folder).stdin(std::process::Stdio::null());
     command
 }

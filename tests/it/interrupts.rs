@@ -55,11 +55,7 @@ async fn the_second_ctrl_c_cancels_on_the_server() {
     hint: run `tenantctl migrate-schemas --schema=t1 --schema=t2 --schema=t3 --schema=t4`
     [exit status: 130]
     ");
-    assert!(
-        begun.elapsed() < Duration::from_secs(2),
-        "{:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     assert_eq!(project.connections().await, "0");
     assert_eq!(project.versions().await, "");
 }
@@ -67,10 +63,7 @@ async fn the_second_ctrl_c_cancels_on_the_server() {
 #[tokio::test]
 async fn the_second_ctrl_c_cancels_what_runs_in_no_transaction() {
     let project = four_tenants(0.0).await;
-    project.tenant_migration(
-        "V2__alone.sql",
-        "-- tenantctl: no-transaction\nselect pg_sleep(60);",
-    );
+    project.tenant_migration("V2__alone.sql", "-- tenantctl: no-transaction\nselect pg_sleep(60);");
     let program = project.start("migrate-schemas --tenants --jobs 1");
     project.pausing(1).await;
     program.signal(Signal::INT);

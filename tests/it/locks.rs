@@ -46,10 +46,7 @@ impl Project {
     async fn somebody_waits(&self) {
         let waiting = "select count(*) > 0 from pg_stat_activity where wait_event_type = 'Lock' \
             and datname = current_database() and application_name like 'tenantctl %'";
-        eventually("a migration waits for a lock", async || {
-            self.query(waiting).await == "t"
-        })
-        .await;
+        eventually("a migration waits for a lock", async || self.query(waiting).await == "t").await;
     }
 }
 
@@ -59,10 +56,7 @@ async fn a_busy_schema_is_migrated_once_the_application_lets_go() {
     let blocker = project.blocker("select * from acme.orders").await;
     let program = project.start("migrate-schemas --all --quiet");
     project.somebody_waits().await;
-    eventually("the other one is done", async || {
-        project.recorded(2).await == 1
-    })
-    .await;
+    eventually("the other one is done", async || project.recorded(2).await == 1).await;
     blocker.release().await;
 
     insta::assert_snapshot!(project.shown(&program.ends()), @"2 schemas migrated, 1 up to date");
@@ -117,9 +111,7 @@ async fn a_schema_that_stays_busy_is_reported_in_json_with_who_holds_it() {
 #[tokio::test]
 async fn busy_and_failed_is_partly_done() {
     let project = with_orders(["acme", "bad", "good"]).await;
-    project
-        .sql("alter table bad.orders add column note text")
-        .await;
+    project.sql("alter table bad.orders add column note text").await;
     let _blocker = project.blocker("select * from acme.orders").await;
     insta::assert_snapshot!(project.run("migrate-schemas --tenants --retries 2"), @r#"
     1 schema migrated, 1 failed, 1 busy
@@ -192,19 +184,14 @@ async fn read_until(stopped: &AtomicBool, options: sqlx::postgres::PgConnectOpti
 async fn nothing_is_locked_while_a_busy_schema_waits_for_its_next_turn() {
     let project = with_orders(["acme"]).await;
     project.sql("create table acme.other (id int)").await;
-    project.tenant_migration(
-        "V2__notes.sql",
-        &format!("alter table other add column x int; {ALTER}"),
-    );
+    project
+        .tenant_migration("V2__notes.sql", &format!("alter table other add column x int; {ALTER}"));
     let blocker = project.blocker("select * from acme.orders").await;
     let program = project.start("migrate-schemas --tenants");
     project.somebody_waits().await;
     let locks = "select count(*) from pg_locks where relation = 'acme.other'::regclass \
         and mode = 'AccessExclusiveLock' and granted";
-    eventually("it lets go in between", async || {
-        project.query(locks).await == "0"
-    })
-    .await;
+    eventually("it lets go in between", async || project.query(locks).await == "0").await;
     blocker.release().await;
     assert_eq!(program.ends().status.code(), Some(0));
 }
@@ -222,17 +209,12 @@ async fn autovacuum_yields_without_a_human() {
         .await;
     // A manual VACUUM does not yield; only the real one does, and it comes when it likes. So the
     // test looks at what makes it yield: somebody has waited for as long as `deadlock_timeout`.
-    let blocker = project
-        .blocker("lock table acme.orders in share update exclusive mode")
-        .await;
+    let blocker = project.blocker("lock table acme.orders in share update exclusive mode").await;
     let program = project.start("migrate-schemas --tenants");
     let patient = "select count(*) > 0 from pg_stat_activity a where wait_event_type = 'Lock' \
         and datname = current_database() \
         and clock_timestamp() - query_start > interval '1.1 seconds'";
-    eventually("one attempt waits for longer", async || {
-        project.query(patient).await == "t"
-    })
-    .await;
+    eventually("one attempt waits for longer", async || project.query(patient).await == "t").await;
     blocker.release().await;
     assert_eq!(program.ends().status.code(), Some(0));
 }
@@ -280,9 +262,7 @@ async fn races_for_one_shared_row_of_a_catalog_are_run_again() {
 async fn the_victim_of_a_deadlock_is_run_again() {
     let project = Project::with_tenants(["acme", "globex"]).await;
     // Only with `one` table after the other does each wait for the other's.
-    project
-        .sql("create table public.first (id int); create table public.second (id int)")
-        .await;
+    project.sql("create table public.first (id int); create table public.second (id int)").await;
     project.tenant_migration("V1__a.sql", "create table a (id int)");
     project.migrate();
     project.tenant_migration(
@@ -324,10 +304,7 @@ async fn the_others_come_first_with_a_single_job() {
     let project = with_orders(schemas.each_ref().map(String::as_str)).await;
     let blocker = project.blocker("select * from t00.orders").await;
     let program = project.start("migrate-schemas --tenants --jobs 1 --verbose");
-    eventually("the 49 others are done", async || {
-        project.recorded(2).await == 49
-    })
-    .await;
+    eventually("the 49 others are done", async || project.recorded(2).await == 49).await;
     blocker.release().await;
     let output = program.ends();
     let said = String::from_utf8(output.stderr).unwrap();
@@ -343,10 +320,7 @@ async fn a_lock_timeout_is_refused_before_anything_is_done() {
     let project = Project::empty().await;
     for wrong in ["abc", "-5s", "99999h", "0"] {
         let mut command = project.command(&format!("migrate-schemas --all --lock-timeout={wrong}"));
-        let output = command
-            .env("DATABASE_URL", "postgres://nowhere.invalid/x")
-            .output()
-            .unwrap();
+        let output = command.env("DATABASE_URL", "postgres://nowhere.invalid/x").output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{}", project.shown(&output));
     }
     insta::assert_snapshot!(project.run("migrate-schemas --all --lock-timeout 0"), @"

@@ -32,9 +32,7 @@ async fn a_unique_index_that_meets_duplicates_is_built_again_once_they_are_gone(
     let project = Project::with_orders().await;
     project.sql("insert into acme.orders values (1), (1)").await;
     for sql in ["", "if not exists "] {
-        project.alone(&format!(
-            "create unique index concurrently {sql}orders_id on orders (id);"
-        ));
+        project.alone(&format!("create unique index concurrently {sql}orders_id on orders (id);"));
         let said = project.run("migrate-schemas --tenants");
         assert!(said.contains("the invalid index `orders_id`"), "{said}");
         assert_eq!(project.indexes().await, "acme.orders_id|f");
@@ -64,21 +62,15 @@ async fn a_unique_index_that_meets_duplicates_is_built_again_once_they_are_gone(
 #[tokio::test]
 async fn an_index_that_was_finished_after_its_client_died_is_kept() {
     let project = Project::with_orders().await;
-    project
-        .sql("create index orders_id on acme.orders (id)")
-        .await;
-    let before = project
-        .query("select 'acme.orders_id'::regclass::oid")
-        .await;
+    project.sql("create index orders_id on acme.orders (id)").await;
+    let before = project.query("select 'acme.orders_id'::regclass::oid").await;
     project.alone("create index concurrently orders_id on orders (id);");
     insta::assert_snapshot!(project.run("migrate-schemas --tenants"), @"
     1 schema migrated
     ------- stderr -------
     acme: applied V2 `alone`
     ");
-    let after = project
-        .query("select 'acme.orders_id'::regclass::oid")
-        .await;
+    let after = project.query("select 'acme.orders_id'::regclass::oid").await;
     assert_eq!(before, after);
 }
 
@@ -88,16 +80,10 @@ async fn killed_while_it_builds_an_index_the_next_run_finishes() {
     project.alone("create index concurrently orders_id on orders (id);");
     let blocker = project.blocker("insert into acme.orders values (1)").await;
     let program = project.start("migrate-schemas --tenants");
-    eventually("the index is begun", async || {
-        project.indexes().await == "acme.orders_id|f"
-    })
-    .await;
+    eventually("the index is begun", async || project.indexes().await == "acme.orders_id|f").await;
     program.kill();
     blocker.release().await;
-    eventually("the server has noticed", async || {
-        project.connections().await == "0"
-    })
-    .await;
+    eventually("the server has noticed", async || project.connections().await == "0").await;
     project.migrate();
     assert_eq!(project.indexes().await, "acme.orders_id|t");
 }
@@ -125,22 +111,15 @@ async fn the_statement_that_failed_and_those_that_took_effect_are_named() {
     hint: mend what failed and run `tenantctl migrate-schemas --schema=acme`
     [exit status: 1]
     "#);
-    let before = project
-        .query("select 'acme.orders_id'::regclass::oid")
-        .await;
+    let before = project.query("select 'acme.orders_id'::regclass::oid").await;
     project.alone(
         "create index concurrently orders_id on orders (id);\n\
          alter table orders add column missing int;\n\
          create index concurrently orders_note on orders (note);",
     );
     project.migrate();
-    assert_eq!(
-        project.indexes().await,
-        "acme.orders_id|t\nacme.orders_note|t"
-    );
-    let after = project
-        .query("select 'acme.orders_id'::regclass::oid")
-        .await;
+    assert_eq!(project.indexes().await, "acme.orders_id|t\nacme.orders_note|t");
+    let after = project.query("select 'acme.orders_id'::regclass::oid").await;
     assert_eq!(before, after);
 }
 
@@ -241,10 +220,7 @@ async fn a_lost_connection_while_an_index_is_built_is_no_failure() {
     project.alone("create index concurrently orders_id on orders (id);");
     let blocker = project.blocker("insert into acme.orders values (1)").await;
     let program = project.start("migrate-schemas --tenants");
-    eventually("the index is begun", async || {
-        project.indexes().await == "acme.orders_id|f"
-    })
-    .await;
+    eventually("the index is begun", async || project.indexes().await == "acme.orders_id|f").await;
     project
         .sql(
             "select pg_terminate_backend(pid) from pg_stat_activity \
@@ -265,10 +241,7 @@ async fn a_tenant_whose_creation_was_interrupted_is_picked_up() {
         project.start("create-tenant --schema globex --domain globex.localhost --no-input");
     project.pausing(1).await;
     program.kill();
-    eventually("the server has noticed", async || {
-        project.connections().await == "0"
-    })
-    .await;
+    eventually("the server has noticed", async || project.connections().await == "0").await;
     project.alone("create index concurrently orders_id on orders (id);\nselect pg_sleep(0);");
     let list = "select string_agg(schema_name, ',') from tenants";
     assert_eq!(project.query(list).await, "acme");
@@ -294,9 +267,7 @@ async fn what_a_file_sets_behind_the_grammars_back_ends_with_it() {
         "create table after (name text default current_user); insert into after default values;",
     );
     for step in ["--to 1", "--to 2"] {
-        let output = project.run(&format!(
-            "migrate-schemas --tenants --jobs 1 {step} --quiet"
-        ));
+        let output = project.run(&format!("migrate-schemas --tenants --jobs 1 {step} --quiet"));
         assert_eq!(output, "2 schemas migrated\n");
     }
     let owners = "select distinct tableowner from pg_tables where schemaname in ('acme', 'globex')";

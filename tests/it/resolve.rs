@@ -49,10 +49,7 @@ async fn a_host_leads_to_its_tenant_with_all_its_columns() {
     assert_eq!(tenant.schema.as_str(), "acme");
     assert_eq!(tenant.name.as_deref(), Some("acme"));
     assert_eq!(tenant.primary_domain.as_deref(), Some("acme.example"));
-    assert_eq!(
-        (tenant.get("on_trial"), tenant.get("paid_until")),
-        (Some("true"), None)
-    );
+    assert_eq!((tenant.get("on_trial"), tenant.get("paid_until")), (Some("true"), None));
 }
 
 #[tokio::test]
@@ -60,9 +57,7 @@ async fn what_was_found_is_remembered_for_a_while() {
     let project = project().await;
     let resolver = resolver(&project).remember(Duration::MAX, 100);
     assert_eq!(schema_of(&resolver, "acme.example").await.unwrap(), "acme");
-    project
-        .sql("update domains set domain = 'new.example'")
-        .await;
+    project.sql("update domains set domain = 'new.example'").await;
     assert_eq!(schema_of(&resolver, "acme.example").await.unwrap(), "acme");
 
     resolver.forget();
@@ -75,9 +70,7 @@ async fn nothing_is_remembered_where_that_is_not_wanted() {
     let project = project().await;
     let resolver = resolver(&project).remember(Duration::ZERO, 100);
     assert_eq!(schema_of(&resolver, "new.example").await, None);
-    project
-        .sql("update domains set domain = 'new.example'")
-        .await;
+    project.sql("update domains set domain = 'new.example'").await;
     assert_eq!(schema_of(&resolver, "new.example").await.unwrap(), "acme");
 }
 
@@ -115,53 +108,35 @@ async fn a_scope_is_one_tenants_and_ends_with_its_transaction() {
 }
 
 async fn search_path(pool: &PgPool) -> String {
-    sqlx::query_scalar("show search_path")
-        .fetch_one(pool)
-        .await
-        .unwrap()
+    sqlx::query_scalar("show search_path").fetch_one(pool).await.unwrap()
 }
 
 #[tokio::test]
 async fn a_scope_never_falls_through_to_the_shared_schema() {
     let project = project().await;
-    let error = resolver(&project)
-        .scope(&"ghost".parse().unwrap())
-        .await
-        .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "there is no schema `ghost`, or this role may not use it"
-    );
+    let error = resolver(&project).scope(&"ghost".parse().unwrap()).await.unwrap_err();
+    assert_eq!(error.to_string(), "there is no schema `ghost`, or this role may not use it");
 
     // Postgres also skips a schema that the role may not use.
     let role = format!("app_{}", project.database().database);
-    project
-        .sql(&format!("create role {role} login password 'x'"))
-        .await;
+    project.sql(&format!("create role {role} login password 'x'")).await;
     let options = project.database().options().username(&role).password("x");
     let pool = PgPoolOptions::new().connect_lazy_with(options);
     let as_role = TenantResolver::new(pool.clone(), Names::default());
     let answer = as_role.scope(&"acme".parse().unwrap()).await.map(drop);
     pool.close().await;
     project.sql(&format!("drop role {role}")).await;
-    assert!(
-        matches!(answer, Err(ResolveError::NoSchema { .. })),
-        "{answer:?}"
-    );
+    assert!(matches!(answer, Err(ResolveError::NoSchema { .. })), "{answer:?}");
 }
 
 #[tokio::test]
 async fn a_scope_reads_the_extra_schemas_after_its_own() {
     let project = project().await;
-    project
-        .sql("create schema extra; create table extra.words (word text)")
-        .await;
+    project.sql("create schema extra; create table extra.words (word text)").await;
     let resolver = resolver(&project).extra_search_path(["extra".parse().unwrap()]);
     let mut transaction = resolver.scope(&"acme".parse().unwrap()).await.unwrap();
-    let path: String = sqlx::query_scalar("show search_path")
-        .fetch_one(&mut *transaction)
-        .await
-        .unwrap();
+    let path: String =
+        sqlx::query_scalar("show search_path").fetch_one(&mut *transaction).await.unwrap();
     assert_eq!(path, r#""acme", "public", "extra""#);
 }
 
@@ -183,18 +158,11 @@ mod layer {
     }
 
     async fn answer(layer: &TenantLayer, request: Builder) -> String {
-        ask(
-            Router::new().route("/", get(schema)).layer(layer.clone()),
-            request,
-        )
-        .await
+        ask(Router::new().route("/", get(schema)).layer(layer.clone()), request).await
     }
 
     async fn ask(mut app: Router, request: Builder) -> String {
-        let response = app
-            .call(request.body(Body::empty()).unwrap())
-            .await
-            .unwrap();
+        let response = app.call(request.body(Body::empty()).unwrap()).await.unwrap();
         let status = response.status().as_u16();
         let body = to_bytes(response.into_body(), 1000).await.unwrap();
         format!("{status} {}", String::from_utf8_lossy(&body))
@@ -218,13 +186,7 @@ mod layer {
     async fn who_has_no_tenant_does_not_reach_the_app() {
         let project = project().await;
         let layer = TenantLayer::new(resolver(&project));
-        for host in [
-            "nobody.example",
-            "127.0.0.1:80",
-            "a b",
-            "acme.example\u{e9}",
-            "",
-        ] {
+        for host in ["nobody.example", "127.0.0.1:80", "a b", "acme.example\u{e9}", ""] {
             assert_eq!(answer(&layer, to(host)).await, "404 ", "{host}");
         }
         let two = to("acme.example").header("host", "acme.example");

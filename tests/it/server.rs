@@ -25,10 +25,7 @@ struct Own {
 impl Own {
     fn new() -> Own {
         let folder = folder_for_a_server();
-        Own {
-            server: disposable(&folder),
-            folder,
-        }
+        Own { server: disposable(&folder), folder }
     }
 
     fn started() -> (Own, RunningServer) {
@@ -113,11 +110,7 @@ fn two_starts_at_once_make_one_server() {
     });
     let started = starts.map(|start| start.join().unwrap());
     assert_eq!(started.iter().filter(|start| start.made).count(), 1);
-    assert!(
-        started
-            .iter()
-            .all(|start| start.server.pid == started[0].server.pid)
-    );
+    assert!(started.iter().all(|start| start.server.pid == started[0].server.pid));
 }
 
 #[tokio::test]
@@ -135,11 +128,7 @@ async fn a_stopped_server_keeps_its_data_and_its_port() {
     let after = own.server.start().unwrap();
     assert!(!after.made);
     assert_eq!(after.server.port, before.port);
-    let kept = ask(
-        &own.connection(),
-        "select oid::text from pg_largeobject_metadata",
-    )
-    .await;
+    let kept = ask(&own.connection(), "select oid::text from pg_largeobject_metadata").await;
     assert_eq!(kept.unwrap(), "4711");
 }
 
@@ -148,9 +137,7 @@ async fn a_killed_server_is_started_again() {
     let (own, before) = Own::started();
     kill(&before).await;
     assert!(matches!(own.state(), ServerState::Stopped { .. }));
-    let left_behind = ServerFinding::NotShutDown {
-        pid: Some(before.pid),
-    };
+    let left_behind = ServerFinding::NotShutDown { pid: Some(before.pid) };
     assert_eq!(own.findings(), [left_behind]);
 
     let after = own.server.start().unwrap();
@@ -247,10 +234,7 @@ fn a_taken_port_is_not_used_again() {
 async fn a_wrong_password_is_refused() {
     let (own, _) = Own::started();
     for password in ["wrong", ""] {
-        let connection = ServerConnection {
-            password: password.to_owned(),
-            ..own.connection()
-        };
+        let connection = ServerConnection { password: password.to_owned(), ..own.connection() };
         let error = ask(&connection, "select 'in'").await.unwrap_err();
         let code = error.as_database_error().and_then(|error| error.code());
         assert_eq!(code.as_deref(), Some("28P01"), "{error}");
@@ -261,16 +245,8 @@ async fn a_wrong_password_is_refused() {
 async fn nothing_listens_beyond_loopback() {
     let (own, server) = Own::started();
     let connection = own.connection();
-    assert_eq!(
-        ask(&connection, "show listen_addresses").await.unwrap(),
-        "127.0.0.1"
-    );
-    assert_eq!(
-        ask(&connection, "show unix_socket_directories")
-            .await
-            .unwrap(),
-        ""
-    );
+    assert_eq!(ask(&connection, "show listen_addresses").await.unwrap(), "127.0.0.1");
+    assert_eq!(ask(&connection, "show unix_socket_directories").await.unwrap(), "");
     let trusted =
         "select count(*)::text from pg_hba_file_rules where auth_method <> 'scram-sha-256'";
     assert_eq!(ask(&connection, trusted).await.unwrap(), "0");
@@ -300,10 +276,7 @@ fn what_it_keeps_is_for_its_user_only() {
     assert_eq!(mode(&folder), if is_root() { 0o711 } else { 0o700 });
     assert_eq!(mode(&folder.join("server.json")), 0o600);
     assert_eq!(mode(&folder.join("postgres")), 0o700);
-    assert_eq!(
-        fs::read_to_string(folder.join(".gitignore")).unwrap(),
-        "*\n"
-    );
+    assert_eq!(fs::read_to_string(folder.join(".gitignore")).unwrap(), "*\n");
 }
 
 #[test]
@@ -356,10 +329,7 @@ fn data_of_a_version_that_is_not_installed_are_refused() {
     own.server.stop().unwrap();
     fs::write(server.data.join("PG_VERSION"), "99\n").unwrap();
     let error = own.server.start().unwrap_err();
-    assert!(matches!(
-        error,
-        ServerError::DataOfOtherVersion { data_major: 99, .. }
-    ));
+    assert!(matches!(error, ServerError::DataOfOtherVersion { data_major: 99, .. }));
 }
 
 #[test]

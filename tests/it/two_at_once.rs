@@ -109,9 +109,7 @@ async fn looking_does_not_wait_for_a_history_that_somebody_has_locked() {
     project.add_many_tenants(70).await;
     project.add_traces(1, 0.0);
     project.migrate();
-    let _blocker = project
-        .blocker("lock table t7.refinery_schema_history")
-        .await;
+    let _blocker = project.blocker("lock table t7.refinery_schema_history").await;
     let begun = std::time::Instant::now();
     insta::assert_snapshot!(project.run("status"), @"
     shared schema `public` at V1
@@ -127,9 +125,7 @@ async fn a_schema_that_somebody_has_locked_is_busy() {
     let project = Project::with_tenants(["acme"]).await;
     project.add_traces(1, 0.0);
     let key = "hashtextextended('tenantctl:acme', 0)";
-    let _blocker = project
-        .blocker(&format!("select pg_advisory_xact_lock({key})"))
-        .await;
+    let _blocker = project.blocker(&format!("select pg_advisory_xact_lock({key})")).await;
     insta::assert_snapshot!(project.run("migrate-schemas --tenants --retries 0"), @"
     1 schema busy
     ------- stderr -------

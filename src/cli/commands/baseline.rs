@@ -54,10 +54,8 @@ impl std::str::FromStr for Target {
 pub(crate) async fn run(context: &mut Context, args: &BaselineArgs) -> CommandResult {
     let selection = args.selection.required()?;
     let dir = args.migrations_dir.as_deref();
-    let shared = selection
-        .shared
-        .then(|| context.migrations(FolderKind::Shared, dir))
-        .transpose()?;
+    let shared =
+        selection.shared.then(|| context.migrations(FolderKind::Shared, dir)).transpose()?;
     let tenants = selection
         .wants_tenants()
         .then(|| context.migrations(FolderKind::Tenant, dir))
@@ -79,23 +77,12 @@ pub(crate) async fn run(context: &mut Context, args: &BaselineArgs) -> CommandRe
         selection: &selection,
         shared: shared.as_ref(),
         tenants: tenants.as_ref(),
-        plan: PlanOptions {
-            to,
-            ..PlanOptions::default()
-        },
+        plan: PlanOptions { to, ..PlanOptions::default() },
     };
     let prepared = migrate.prepare_baseline().await?;
-    let options = args
-        .execution
-        .options(context, Mode::Baseline, prepared.total())?;
+    let options = args.execution.options(context, Mode::Baseline, prepared.total())?;
     let report = MigrationReport::new(context.report, Mode::Baseline);
-    let recorded = migrate
-        .run(prepared, &options, &report, context.signals.heed())
-        .await;
+    let recorded = migrate.run(prepared, &options, &report, context.signals.heed()).await;
     report.finish();
-    Ok(migration_report::answer(
-        &context.report,
-        Mode::Baseline,
-        recorded?,
-    ))
+    Ok(migration_report::answer(&context.report, Mode::Baseline, recorded?))
 }

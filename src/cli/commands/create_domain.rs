@@ -33,9 +33,7 @@ pub(crate) async fn run(context: &mut Context, args: &CreateDomainArgs) -> Comma
     let domain = create_domain(&database, &registry, &host, &args.schema, args.primary).await?;
     let primary = if domain.is_primary { "primary " } else { "" };
     let schema = printable(domain.schema.as_str());
-    context
-        .report
-        .answer(format!("created {primary}domain `{host}` of `{schema}`"));
+    context.report.answer(format!("created {primary}domain `{host}` of `{schema}`"));
     context.report.object(
         "domain",
         json!({

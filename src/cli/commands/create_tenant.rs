@@ -63,9 +63,7 @@ pub(crate) struct CreateTenantArgs {
 }
 
 fn column_and_value(given: &str) -> Result<(String, String), String> {
-    let (column, value) = given
-        .split_once('=')
-        .ok_or("it is not of the form COLUMN=VALUE")?;
+    let (column, value) = given.split_once('=').ok_or("it is not of the form COLUMN=VALUE")?;
     match column.is_empty() {
         true => Err("it names no column".into()),
         false => Ok((column.to_owned(), value.to_owned())),
@@ -87,11 +85,7 @@ pub(crate) async fn run(context: &mut Context, args: &CreateTenantArgs) -> Comma
         None => {
             let tenant = single(context, args, &create).await?;
             let schema = tenant.schema.to_string();
-            vec![TenantRow {
-                line: 0,
-                schema,
-                tenant: Ok(tenant),
-            }]
+            vec![TenantRow { line: 0, schema, tenant: Ok(tenant) }]
         }
     };
     carry_out(context, args, &create, rows).await
@@ -105,31 +99,15 @@ async fn single(
 ) -> Result<NewTenant, CommandError> {
     let names = create.registry.names();
     let shared = names.shared_schema.as_str();
-    let schema = args
-        .schema
-        .as_deref()
-        .map(|it| SchemaName::tenant(it, shared))
-        .transpose()?;
-    let domains = args
-        .domain
-        .iter()
-        .map(|it| it.parse())
-        .collect::<Result<_, HostnameError>>()?;
+    let schema = args.schema.as_deref().map(|it| SchemaName::tenant(it, shared)).transpose()?;
+    let domains = args.domain.iter().map(|it| it.parse()).collect::<Result<_, HostnameError>>()?;
     let values = values(args, names);
-    let person = if args.no_input {
-        None
-    } else {
-        Person::present(&context.report)
-    };
+    let person = if args.no_input { None } else { Person::present(&context.report) };
     match (person, schema) {
         (Some(person), schema) => {
             tenant_prompts::complete(&person, create, schema, domains, values).await
         }
-        (None, Some(schema)) => Ok(NewTenant {
-            schema,
-            values,
-            domains,
-        }),
+        (None, Some(schema)) => Ok(NewTenant { schema, values, domains }),
         (None, None) => Err(CommandError::Usage {
             message: "which schema is the tenant to have?".into(),
             hint: "say `--schema NAME`, or `--from FILE` for many".into(),
@@ -138,14 +116,8 @@ async fn single(
 }
 
 fn values(args: &CreateTenantArgs, names: &Names) -> Vec<(String, Option<String>)> {
-    let name = args
-        .name
-        .iter()
-        .map(|name| (names.name.clone(), Some(name.clone())));
-    let set = args
-        .set
-        .iter()
-        .map(|(column, value)| (column.clone(), Some(value.clone())));
+    let name = args.name.iter().map(|name| (names.name.clone(), Some(name.clone())));
+    let set = args.set.iter().map(|(column, value)| (column.clone(), Some(value.clone())));
     name.chain(set).collect()
 }
 
@@ -164,24 +136,14 @@ async fn carry_out(
     if let ([(_, obstacle)], true) = (prepared.obstacles.as_slice(), is_one) {
         return Err(CommandError::Obstacle(obstacle.clone()));
     }
-    let mode = if args.adopt {
-        Mode::Adopt
-    } else {
-        Mode::Create
-    };
+    let mode = if args.adopt { Mode::Adopt } else { Mode::Create };
     refused.extend(prepared.obstacles.iter().map(|(index, obstacle)| {
-        (
-            lines[*index],
-            tenants[*index].schema.to_string(),
-            obstacle.to_string(),
-        )
+        (lines[*index], tenants[*index].schema.to_string(), obstacle.to_string())
     }));
     refused.sort_by_key(|(line, ..)| *line);
     let options = args.execution.options(context, mode, tenants.len())?;
     let report = MigrationReport::new(context.report, mode);
-    let outcome = create
-        .run(prepared, &options, &report, context.signals.heed())
-        .await;
+    let outcome = create.run(prepared, &options, &report, context.signals.heed()).await;
     report.finish();
     Ok(match is_one {
         true => one(context, create, &tenants[0], &outcome?),
@@ -195,12 +157,7 @@ type RefusedRow = (usize, String, String);
 /// Sorts rows into tenants, with their lines, and what cannot be one.
 fn sort(rows: Vec<TenantRow>) -> (Vec<usize>, Vec<NewTenant>, Vec<RefusedRow>) {
     let (mut lines, mut tenants, mut refused) = (Vec::new(), Vec::new(), Vec::new());
-    for TenantRow {
-        line,
-        schema,
-        tenant,
-    } in rows
-    {
+    for TenantRow { line, schema, tenant } in rows {
         match tenant {
             Ok(tenant) => {
                 lines.push(line);
@@ -219,22 +176,14 @@ fn one(
     outcome: &Outcome,
 ) -> ExitCode {
     let report = &context.report;
-    let mode = if create.adopt {
-        Mode::Adopt
-    } else {
-        Mode::Create
-    };
+    let mode = if create.adopt { Mode::Adopt } else { Mode::Create };
     let (verb, name) = match mode {
         Mode::Adopt => ("adopted", printable(tenant.schema.as_str())),
         _ => ("created", printable(tenant.schema.as_str())),
     };
     let code = migration_report::exit_code(outcome, 0);
     if code == ExitCode::Done {
-        let domains: Vec<String> = tenant
-            .domains
-            .iter()
-            .map(|it| format!(" at {it}"))
-            .collect();
+        let domains: Vec<String> = tenant.domains.iter().map(|it| format!(" at {it}")).collect();
         report.answer(format!("{verb} tenant `{name}`{}", domains.join(",")));
         let fields = json!({ "schema": tenant.schema, "domains": tenant.domains });
         report.object("tenant", fields);
@@ -242,9 +191,7 @@ fn one(
     }
     migration_report::explain(report, mode, outcome);
     let files = 0..create.migrations.folder().files().len();
-    let has_steps = files
-        .into_iter()
-        .any(|it| create.migrations.is_no_transaction(it));
+    let has_steps = files.into_iter().any(|it| create.migrations.is_no_transaction(it));
     let is_unknown = |failure: &Failure| matches!(failure.cause, Cause::Unknown);
     if outcome.failed.iter().any(|(_, it)| is_unknown(it)) {
         report.hint("run the same command again: it says whether the tenant exists");
@@ -285,10 +232,7 @@ fn many(context: &Context, mode: Mode, refused: &[RefusedRow], outcome: &Outcome
             false => format!("`{}`: ", printable(schema)),
         };
         report.error(format!("line {line}: {name}{}", printable(why)));
-        report.object(
-            "failed",
-            json!({ "line": line, "schema": schema, "message": why }),
-        );
+        report.object("failed", json!({ "line": line, "schema": schema, "message": why }));
     }
     migration_report::answer_created(report, mode, outcome, refused.len())
 }

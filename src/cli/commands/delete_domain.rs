@@ -29,9 +29,7 @@ pub(crate) async fn run(context: &mut Context, args: &DeleteDomainArgs) -> Comma
     let host: Hostname = args.host.parse()?;
     let (database, registry) = (context.database().await?, context.registry()?);
     let delete = async |even_the_last| {
-        delete_domain(&database, &registry, &host, even_the_last)
-            .await
-            .map_err(CommandError::from)
+        delete_domain(&database, &registry, &host, even_the_last).await.map_err(CommandError::from)
     };
     let deleted = match delete(args.yes).await {
         Err(CommandError::Domain(DomainError::Last(domain))) => {
@@ -63,10 +61,7 @@ async fn confirm(report: &Report, domain: Domain) -> Result<(), CommandError> {
     match Person::present(report) {
         None => Err(DomainError::Last(domain).into()),
         Some(person) if person.confirm(&question, Some(false)).await? => Ok(()),
-        Some(_) => Err(CommandError::NotDone {
-            message: "nothing was deleted".into(),
-            hint: None,
-        }),
+        Some(_) => Err(CommandError::NotDone { message: "nothing was deleted".into(), hint: None }),
     }
 }
 

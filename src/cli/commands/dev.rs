@@ -39,11 +39,7 @@ pub(crate) async fn run(context: &mut Context, command: &DevCommand) -> CommandR
     match command {
         DevCommand::Start => start(report, &root).await,
         DevCommand::Stop => {
-            let what = if server.stop()? {
-                "stopped"
-            } else {
-                "not running"
-            };
+            let what = if server.stop()? { "stopped" } else { "not running" };
             report.answer(format!("private server: {what}"));
             report.object("server", json!({ "state": what }));
             Ok(ExitCode::Done)
@@ -70,20 +66,14 @@ async fn start(report: &Report, root: &Path) -> CommandResult {
         (_, true) => "made and started",
         _ => "started",
     };
-    report.answer(format!(
-        "private server: {what}, {}",
-        place(&started.server)
-    ));
+    report.answer(format!("private server: {what}, {}", place(&started.server)));
     report.object("server", running_fields(&started.server));
     Ok(ExitCode::Done)
 }
 
 /// Returns `Postgres 15 at 127.0.0.1:54321 (pid 4711)`.
 pub(crate) fn place(server: &RunningServer) -> String {
-    format!(
-        "Postgres {} at 127.0.0.1:{} (pid {})",
-        server.major, server.port, server.pid
-    )
+    format!("Postgres {} at 127.0.0.1:{} (pid {})", server.major, server.port, server.pid)
 }
 
 fn status(report: &Report, status: &ServerStatus) {
@@ -97,23 +87,12 @@ fn status(report: &Report, status: &ServerStatus) {
                 "private server: stopped, Postgres {major}, data in `{}`",
                 data.display()
             ));
-            report.object(
-                "server",
-                json!({ "state": "stopped", "major": major, "data": data }),
-            );
+            report.object("server", json!({ "state": "stopped", "major": major, "data": data }));
         }
         ServerState::Running(server) => {
-            let state = if server.is_ready {
-                "running"
-            } else {
-                "starting or stopping"
-            };
+            let state = if server.is_ready { "running" } else { "starting or stopping" };
             report.answer(format!("private server: {state}, {}", place(server)));
-            report.answer(format!(
-                "data in `{}`, since {}",
-                server.data.display(),
-                since(server)
-            ));
+            report.answer(format!("data in `{}`, since {}", server.data.display(), since(server)));
             report.object("server", running_fields(server));
         }
     }
@@ -123,10 +102,7 @@ fn status(report: &Report, status: &ServerStatus) {
                 "it was not shut down; starting it recovers what was written".to_owned()
             }
             ServerFinding::HalfMade { path } => {
-                format!(
-                    "making `{}` was interrupted; starting it begins anew",
-                    path.display()
-                )
+                format!("making `{}` was interrupted; starting it begins anew", path.display())
             }
         });
     }

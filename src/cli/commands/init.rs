@@ -26,9 +26,7 @@ pub(crate) struct InitArgs {
 }
 
 pub(crate) fn run(context: &mut Context, args: &InitArgs) -> CommandResult {
-    let options = InitOptions {
-        without_users: args.without_users,
-    };
+    let options = InitOptions { without_users: args.without_users };
     let written = project::init(&args.dir, options)?;
     let is_new = written.iter().any(is_new);
     say(&context.report, &written);

@@ -47,11 +47,8 @@ fn show(report: &Report, tenants: &Tenants) {
 }
 
 fn row(tenant: &Tenant) -> Vec<Option<String>> {
-    let mut row = vec![
-        Some(tenant.schema.to_string()),
-        tenant.name.clone(),
-        tenant.primary_domain.clone(),
-    ];
+    let mut row =
+        vec![Some(tenant.schema.to_string()), tenant.name.clone(), tenant.primary_domain.clone()];
     row.extend(tenant.values.iter().map(|value| value.text.clone()));
     row
 }
@@ -59,9 +56,8 @@ fn row(tenant: &Tenant) -> Vec<Option<String>> {
 /// The registry's other columns are apart, so that none of them is taken for one of ours.
 fn fields(tenant: &Tenant) -> Value {
     let columns = tenant.values.iter();
-    let columns: Map<String, Value> = columns
-        .map(|value| (value.column.clone(), value.json.clone()))
-        .collect();
+    let columns: Map<String, Value> =
+        columns.map(|value| (value.column.clone(), value.json.clone())).collect();
     json!({
         "schema": tenant.schema.as_str(),
         "name": tenant.name,

@@ -107,27 +107,21 @@ fn check(context: &mut Context, args: &MakemigrationsArgs) -> CommandResult {
         FolderKind::Shared => args.shared || !args.tenant,
         FolderKind::Tenant => args.tenant || !args.shared,
     });
-    let folders: Vec<PathBuf> = kinds
-        .map(|kind| folder(context, args, kind))
-        .collect::<Result<_, _>>()?;
+    let folders: Vec<PathBuf> =
+        kinds.map(|kind| folder(context, args, kind)).collect::<Result<_, _>>()?;
     let paths: Vec<&Path> = folders.iter().map(PathBuf::as_path).collect();
     let duplicates = scaffold::check(&paths)?;
     let report = &context.report;
     for duplicate in &duplicates {
-        let files: Vec<String> = duplicate
-            .files
-            .iter()
-            .map(|it| format!("`{}`", it.display()))
-            .collect();
+        let files: Vec<String> =
+            duplicate.files.iter().map(|it| format!("`{}`", it.display())).collect();
         report.answer(format!(
             "version {} is claimed by {}",
             duplicate.version,
             files.join(" and ")
         ));
-        report.object(
-            "duplicate",
-            json!({ "version": duplicate.version, "files": duplicate.files }),
-        );
+        report
+            .object("duplicate", json!({ "version": duplicate.version, "files": duplicate.files }));
     }
     match duplicates.first().and_then(|it| it.files.last()) {
         None => {
@@ -150,10 +144,7 @@ fn renumber(context: &mut Context, args: &MakemigrationsArgs, file: &Path) -> Co
     let renumbered = scaffold::renumber(&folder, file, numbering, OffsetDateTime::now_utc())?;
     let (from, to) = (renumbered.from.display(), renumbered.to.display());
     context.report.answer(format!("renamed {from} to {to}"));
-    context.report.object(
-        "renumbered",
-        json!({ "from": renumbered.from, "to": renumbered.to }),
-    );
+    context.report.object("renumbered", json!({ "from": renumbered.from, "to": renumbered.to }));
     Ok(ExitCode::Done)
 }
 

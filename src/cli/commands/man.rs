@@ -21,15 +21,10 @@ pub(crate) struct ManArgs {
 pub(crate) fn run(context: &Context, args: &ManArgs) -> CommandResult {
     match &args.dir {
         Some(dir) => {
-            let failed = |source| CommandError::NotWritten {
-                path: dir.clone(),
-                source,
-            };
+            let failed = |source| CommandError::NotWritten { path: dir.clone(), source };
             std::fs::create_dir_all(dir).map_err(failed)?;
             clap_mangen::generate_to(Cli::command(), dir).map_err(failed)?;
-            context
-                .report
-                .answer(format!("wrote the pages to {}", dir.display()));
+            context.report.answer(format!("wrote the pages to {}", dir.display()));
         }
         None => {
             let mut page = Vec::new();

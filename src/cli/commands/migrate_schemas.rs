@@ -64,10 +64,8 @@ pub(crate) struct MigrateSchemasArgs {
 pub(crate) async fn run(context: &mut Context, args: &MigrateSchemasArgs) -> CommandResult {
     let selection = args.selection.required()?;
     let dir = args.migrations_dir.as_deref();
-    let shared = selection
-        .shared
-        .then(|| context.migrations(FolderKind::Shared, dir))
-        .transpose()?;
+    let shared =
+        selection.shared.then(|| context.migrations(FolderKind::Shared, dir)).transpose()?;
     let tenants = selection
         .wants_tenants()
         .then(|| context.migrations(FolderKind::Tenant, dir))
@@ -134,16 +132,10 @@ async fn apply(
     migrate: &Migrate<'_>,
     prepared: Prepared,
 ) -> CommandResult {
-    let mode = if args.rehearse {
-        Mode::Rehearse
-    } else {
-        Mode::Apply
-    };
+    let mode = if args.rehearse { Mode::Rehearse } else { Mode::Apply };
     let options = args.execution.options(context, mode, prepared.total())?;
     let report = MigrationReport::new(context.report, mode);
-    let migrated = migrate
-        .run(prepared, &options, &report, context.signals.heed())
-        .await;
+    let migrated = migrate.run(prepared, &options, &report, context.signals.heed()).await;
     report.finish();
     Ok(migration_report::answer(&context.report, mode, migrated?))
 }
@@ -154,9 +146,7 @@ fn dry_run(
     migrate: &Migrate<'_>,
     prepared: &Prepared,
 ) -> CommandResult {
-    let options = args
-        .execution
-        .options(context, Mode::Apply, prepared.total())?;
+    let options = args.execution.options(context, Mode::Apply, prepared.total())?;
     let options = ScriptOptions {
         lock_timeout: options.lock_timeout,
         statement_timeout: options.statement_timeout,
@@ -182,18 +172,11 @@ async fn check(context: &mut Context, migrate: &Migrate<'_>) -> CommandResult {
         }
     }
     // Without a registry there is nothing to ask of the tenants, but the shared schema is behind.
-    let schemas: usize = migrate
-        .parts(&prepared)
-        .iter()
-        .map(|(_, it)| it.fleet.schemas.len())
-        .sum();
+    let schemas: usize =
+        migrate.parts(&prepared).iter().map(|(_, it)| it.fleet.schemas.len()).sum();
     if is_clean {
         report.answer(format!("{} up to date", count(schemas, "schema")));
     }
     report.object("check", json!({ "clean": is_clean, "schemas": schemas }));
-    Ok(if is_clean {
-        ExitCode::Done
-    } else {
-        ExitCode::CheckFailed
-    })
+    Ok(if is_clean { ExitCode::Done } else { ExitCode::CheckFailed })
 }

@@ -34,12 +34,7 @@ pub(crate) struct QuickstartArgs {}
 
 pub(crate) async fn run(context: &mut Context, _: &QuickstartArgs) -> CommandResult {
     let root = context.root()?;
-    let written = project::init(
-        &root,
-        InitOptions {
-            without_users: false,
-        },
-    )?;
+    let written = project::init(&root, InitOptions { without_users: false })?;
     context.forget_project();
     let started = dev::start_server(&root).await?;
     let mut is_new = written.iter().any(init::is_new);
@@ -48,16 +43,12 @@ pub(crate) async fn run(context: &mut Context, _: &QuickstartArgs) -> CommandRes
     }
     if !started.already_running {
         is_new = true;
-        context
-            .report
-            .answer(format!("started {}", dev::place(&started.server)));
+        context.report.answer(format!("started {}", dev::place(&started.server)));
     }
     let database = private_database(&root)?;
     is_new |= fill(context, &database).await?;
     if !is_new {
-        context
-            .report
-            .answer("everything was there already; nothing was changed");
+        context.report.answer("everything was there already; nothing was changed");
     }
     status(context, &database).await?;
     suggest(context);
@@ -74,10 +65,7 @@ fn private_database(root: &Path) -> Result<Database, CommandError> {
 async fn fill(context: &mut Context, database: &Database) -> Result<bool, CommandError> {
     let registry = context.registry()?;
     let tenant_migrations = context.migrations_or_none(FolderKind::Tenant, None)?;
-    let options = ExecuteOptions {
-        path: context.path()?,
-        ..ExecuteOptions::default()
-    };
+    let options = ExecuteOptions { path: context.path()?, ..ExecuteOptions::default() };
     let mut is_new = migrate(context, database, &registry, &tenant_migrations, &options).await?;
     let create = CreateTenants {
         database,
@@ -108,9 +96,7 @@ async fn migrate(
     };
     let prepared = migrate.prepare().await?;
     let report = MigrationReport::new(context.report, Mode::Apply);
-    let migrated = migrate
-        .run(prepared, options, &report, context.signals.heed())
-        .await?;
+    let migrated = migrate.run(prepared, options, &report, context.signals.heed()).await?;
     report.finish();
     if !migrated.is_complete() {
         migration_report::answer(&context.report, Mode::Apply, migrated);
@@ -120,19 +106,12 @@ async fn migrate(
 }
 
 fn everything() -> Selection {
-    Selection {
-        shared: true,
-        tenants: true,
-        ..Selection::default()
-    }
+    Selection { shared: true, tenants: true, ..Selection::default() }
 }
 
 fn not_done(message: &str) -> CommandError {
     let hint = Some("mend what is wrong and run `tenantctl quickstart` again".to_owned());
-    CommandError::NotDone {
-        message: message.to_owned(),
-        hint,
-    }
+    CommandError::NotDone { message: message.to_owned(), hint }
 }
 
 async fn register_public_tenant(
@@ -148,9 +127,9 @@ async fn register_public_tenant(
     let is_new = create.register_shared_schema(&tenant).await?;
     if is_new {
         let schema = &tenant.schema;
-        context.report.answer(format!(
-            "registered the public tenant `{schema}` at {PUBLIC_DOMAIN}"
-        ));
+        context
+            .report
+            .answer(format!("registered the public tenant `{schema}` at {PUBLIC_DOMAIN}"));
     }
     Ok(is_new)
 }
@@ -172,17 +151,12 @@ async fn create_first_tenant(
             other => Err(CommandError::Obstacle(other.clone())),
         };
     }
-    let outcome = create
-        .run(prepared, options, &Silent, context.signals.heed())
-        .await?;
+    let outcome = create.run(prepared, options, &Silent, context.signals.heed()).await?;
     if !outcome.is_complete() {
         migration_report::explain(&context.report, Mode::Create, &outcome);
         return Err(not_done("the first tenant could not be created"));
     }
-    context.report.answer(format!(
-        "created tenant `{FIRST_TENANT}` at {}",
-        tenant.domains[0]
-    ));
+    context.report.answer(format!("created tenant `{FIRST_TENANT}` at {}", tenant.domains[0]));
     Ok(true)
 }
 

@@ -97,30 +97,18 @@ fn conclude(report: &Report, migrate: &Migrate<'_>, prepared: &Prepared, check: 
     let mut needs_migrating = false;
     for (set, survey) in migrate.parts(prepared) {
         is_clean &= survey.is_clean();
-        needs_migrating |= survey
-            .states()
-            .any(|(_, state)| matches!(state, State::Behind { .. }));
+        needs_migrating |= survey.states().any(|(_, state)| matches!(state, State::Behind { .. }));
         for (why, schemas) in status_report::unreadable(survey) {
-            report.answer(format!(
-                "  unreadable: {why}\n    in {}",
-                few(schemas.iter(), 5)
-            ));
+            report.answer(format!("  unreadable: {why}\n    in {}", few(schemas.iter(), 5)));
         }
         for disagreement in survey.disagreements() {
             let (what, schemas) = (set.describe(&disagreement.finding), disagreement.schemas);
             report.answer(format!("  {what}\n    in {}", few(schemas.iter(), 5)));
         }
     }
-    report.object(
-        "summary",
-        json!({ "clean": is_clean, "schemas": prepared.total() }),
-    );
+    report.object("summary", json!({ "clean": is_clean, "schemas": prepared.total() }));
     if needs_migrating {
         report.hint("`tenantctl migrate-schemas --all` applies what is pending");
     }
-    if check && !is_clean {
-        ExitCode::CheckFailed
-    } else {
-        ExitCode::Done
-    }
+    if check && !is_clean { ExitCode::CheckFailed } else { ExitCode::Done }
 }

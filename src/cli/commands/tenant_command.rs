@@ -133,10 +133,7 @@ impl TargetArgs {
             (None, false) => return Err(usage("which schema?")),
             (Some(_), true) => return Err(usage("more than one schema is meant")),
         };
-        Ok(Target {
-            database: context.database().await?,
-            scope: context.scope(schema)?,
-        })
+        Ok(Target { database: context.database().await?, scope: context.scope(schema)? })
     }
 }
 
@@ -150,10 +147,7 @@ fn usage(message: &str) -> CommandError {
 }
 
 async fn registered(context: &mut Context, name: &str) -> Result<SchemaName, CommandError> {
-    let selection = Selection {
-        names: vec![name.to_owned()],
-        ..Selection::default()
-    };
+    let selection = Selection { names: vec![name.to_owned()], ..Selection::default() };
     let registry = context.registry()?;
     let mut connection = context.connection().await?;
     let mut schemas = selection.resolve(&mut connection, &registry).await?;

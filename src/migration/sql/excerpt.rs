@@ -42,16 +42,8 @@ fn window(source: &str, column: Option<usize>) -> (String, Option<usize>) {
     let before = if start > 0 { "…" } else { "" };
     let after = if end < characters.len() { "…" } else { "" };
     let shown = format!("{before}{}{after}", characters[start..end].concat());
-    let width = |caret| {
-        characters[start..caret]
-            .iter()
-            .map(|c| c.chars().count())
-            .sum::<usize>()
-    };
-    (
-        shown,
-        caret.map(|caret| before.chars().count() + width(caret)),
-    )
+    let width = |caret| characters[start..caret].iter().map(|c| c.chars().count()).sum::<usize>();
+    (shown, caret.map(|caret| before.chars().count() + width(caret)))
 }
 
 fn visible(character: char) -> String {

@@ -166,11 +166,7 @@ pub enum Problem {
     /// `SET LOCAL` where there is no transaction.
     SettingWithoutEffect { name: String },
     /// `PREPARE`, `DECLARE … WITH HOLD`, `LISTEN`, not undone further down.
-    SessionState {
-        command: String,
-        name: String,
-        undo: String,
-    },
+    SessionState { command: String, name: String, undo: String },
     /// `LOAD`.
     LibraryLoaded,
     /// A temporary object, not dropped further down.
@@ -178,17 +174,9 @@ pub enum Problem {
     /// `pg_advisory_lock` and its like.
     AdvisoryLock { function: String },
     /// `DROP SCHEMA` and its like.
-    SchemaChange {
-        command: String,
-        folder_is_shared: bool,
-    },
+    SchemaChange { command: String, folder_is_shared: bool },
     /// Something in another schema is changed, or in a schema that is not shared, used.
-    OtherSchema {
-        schema: String,
-        object: String,
-        changed: bool,
-        is_shared: bool,
-    },
+    OtherSchema { schema: String, object: String, changed: bool, is_shared: bool },
     /// `CREATE EXTENSION` and its like.
     Extension { command: String },
     /// `CREATE ROLE` and its like.

@@ -26,9 +26,7 @@ impl Tree {
     /// Returns whether the parser did not understand something in these bytes.
     pub(super) fn has_error(&self, bytes: Range<usize>) -> bool {
         let first = self.errors.partition_point(|error| *error < bytes.start);
-        self.errors
-            .get(first)
-            .is_some_and(|error| *error < bytes.end)
+        self.errors.get(first).is_some_and(|error| *error < bytes.end)
     }
 }
 
@@ -47,10 +45,7 @@ pub(super) fn with_tree<T: Send>(text: &str, look: impl FnOnce(&Tree) -> T + Sen
         let parser = thread::Builder::new().stack_size(STACK);
         let handle = parser.spawn_scoped(scope, || parse(text).map(|tree| look(&tree)));
         // A panic that gets here is our own, not the parser's: it must not pass for "unread".
-        handle
-            .ok()?
-            .join()
-            .unwrap_or_else(|panic| resume_unwind(panic))
+        handle.ok()?.join().unwrap_or_else(|panic| resume_unwind(panic))
     })
 }
 
@@ -58,14 +53,8 @@ fn parse(text: &str) -> Option<Tree> {
     unless_it_panics(|| {
         let parse = SourceFile::parse(text);
         let errors = parse.errors();
-        let errors = errors
-            .iter()
-            .map(|error| error.range().start().into())
-            .collect();
-        Tree {
-            root: parse.syntax_node(),
-            errors,
-        }
+        let errors = errors.iter().map(|error| error.range().start().into()).collect();
+        Tree { root: parse.syntax_node(), errors }
     })
 }
 
@@ -116,14 +105,12 @@ pub(super) fn child(node: &Node, kind: Kind) -> Option<Node> {
 
 /// Returns whether a node has a child, or a word of its own, of this kind.
 pub(super) fn has(node: &Node, kind: Kind) -> bool {
-    node.children_with_tokens()
-        .any(|child| child.kind() == kind)
+    node.children_with_tokens().any(|child| child.kind() == kind)
 }
 
 /// Returns whether one of these kinds occurs anywhere below a node.
 pub(super) fn contains(node: &Node, kinds: &[Kind]) -> bool {
-    node.descendants()
-        .any(|below| kinds.contains(&below.kind()))
+    node.descendants().any(|below| kinds.contains(&below.kind()))
 }
 
 /// Returns the name a node stands for as Postgres stores it: folded to lower case if unquoted,
@@ -135,19 +122,13 @@ pub(super) fn name(node: &Node) -> String {
 /// Returns the parts of a qualified name, outermost first.
 pub(super) fn path(node: &Node) -> Vec<String> {
     let is_part = |kind| matches!(kind, Kind::PATH_SEGMENT | Kind::PATH_SEGMENT_REF);
-    node.descendants()
-        .filter(|node| is_part(node.kind()))
-        .map(|node| name(&node))
-        .collect()
+    node.descendants().filter(|node| is_part(node.kind())).map(|node| name(&node)).collect()
 }
 
 /// Returns the parts of the name of the function that a call calls, outermost first.
 pub(super) fn callee(call: &Node) -> Vec<String> {
     let names = |node: &Node| -> Vec<String> {
-        node.descendants()
-            .filter(|node| node.kind() == Kind::NAME_REF)
-            .map(|n| name(&n))
-            .collect()
+        node.descendants().filter(|node| node.kind() == Kind::NAME_REF).map(|n| name(&n)).collect()
     };
     match call.first_child() {
         Some(callee) if matches!(callee.kind(), Kind::NAME_REF | Kind::FIELD_EXPR) => {
@@ -159,21 +140,15 @@ pub(super) fn callee(call: &Node) -> Vec<String> {
 
 /// Returns the arguments of a call that are literals, in their places, strings without quotes.
 pub(super) fn literal_arguments(call: &Node) -> Vec<Option<String>> {
-    let arguments = child(call, Kind::ARG_LIST)
-        .into_iter()
-        .flat_map(|list| list.children());
-    arguments
-        .map(|argument| child(&argument, Kind::LITERAL).map(literal))
-        .collect()
+    let arguments = child(call, Kind::ARG_LIST).into_iter().flat_map(|list| list.children());
+    arguments.map(|argument| child(&argument, Kind::LITERAL).map(literal)).collect()
 }
 
 fn literal(node: Node) -> String {
     let text = node.text().to_string();
     let is_string = text.ends_with(['\'', '$']);
     let value = ast::Literal::cast(node).filter(|_| is_string);
-    value
-        .and_then(|literal| literal.decoded_value())
-        .map_or(text, |value| value.into_text())
+    value.and_then(|literal| literal.decoded_value()).map_or(text, |value| value.into_text())
 }
 
 /// The SQL in a `DO` block: a tree of its own, inside a string of the file.
@@ -186,10 +161,7 @@ impl Body {
     /// Returns the body of a `DO` statement written in PL/pgSQL.
     pub(super) fn of(statement: &Node) -> Option<Body> {
         let place = unless_it_panics(|| ast::Do::cast(statement.clone())?.plpgsql())??;
-        Some(Body {
-            root: place.syntax(),
-            place,
-        })
+        Some(Body { root: place.syntax(), place })
     }
 
     /// Returns where in the file a node of the body begins.

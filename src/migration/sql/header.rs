@@ -15,9 +15,7 @@ impl Header {
     pub fn of(text: &str) -> Header {
         let first = text.lines().next().unwrap_or_default();
         let is_line_comment = first.trim_start().starts_with("--");
-        Header {
-            no_transaction: is_line_comment && words(first) == Some("no-transaction"),
-        }
+        Header { no_transaction: is_line_comment && words(first) == Some("no-transaction") }
     }
 }
 
@@ -49,14 +47,10 @@ pub(super) fn is_directive(comment: &str) -> bool {
 /// Returns what a comment says after `tenantctl:`.
 fn words(comment: &str) -> Option<&str> {
     let comment = comment.trim();
-    let block = comment
-        .strip_prefix("/*")
-        .map(|inner| inner.trim_end_matches("*/"));
+    let block = comment.strip_prefix("/*").map(|inner| inner.trim_end_matches("*/"));
     let inner = block.or_else(|| comment.strip_prefix("--"))?.trim();
     let (name, rest) = inner.split_once(':')?;
-    name.trim_end()
-        .eq_ignore_ascii_case("tenantctl")
-        .then(|| rest.trim())
+    name.trim_end().eq_ignore_ascii_case("tenantctl").then(|| rest.trim())
 }
 
 /// Returns what the comments of a file set aside, and where they say something we do not know:
@@ -66,10 +60,7 @@ pub(super) fn allowances(text: &str, pieces: &Pieces) -> (Allowances, Vec<(usize
     let mut problems = Vec::new();
     for (offset, comment) in &pieces.directives {
         let read = directive(text, *offset, comment, &pieces.pieces, &mut allowances);
-        problems.extend(
-            read.err()
-                .map(|problem| (*offset, Problem::Directive(problem))),
-        );
+        problems.extend(read.err().map(|problem| (*offset, Problem::Directive(problem))));
     }
     (allowances, problems)
 }
@@ -89,15 +80,11 @@ fn directive(
         "no-transaction" if text[..offset].contains('\n') => Err(Directive::NotFirstLine),
         "no-transaction" => Ok(()),
         "allow" => {
-            let rules = rest
-                .split(',')
-                .map(|name| rule(name.trim()))
-                .collect::<Result<Vec<_>, _>>()?;
+            let rules =
+                rest.split(',').map(|name| rule(name.trim())).collect::<Result<Vec<_>, _>>()?;
             match place(text, offset, pieces)? {
                 0 => allowances.everywhere.extend(rules),
-                piece => allowances
-                    .above
-                    .extend(rules.into_iter().map(|rule| (piece, rule))),
+                piece => allowances.above.extend(rules.into_iter().map(|rule| (piece, rule))),
             }
             Ok(())
         }

@@ -33,16 +33,9 @@ pub(super) struct Piece {
 
 /// Returns the pieces of a file.
 pub(super) fn pieces(tree: &Tree) -> Pieces {
-    let mut reader = Reader {
-        tree,
-        found: Pieces::default(),
-        open: None,
-        begins: 0,
-    };
+    let mut reader = Reader { tree, found: Pieces::default(), open: None, begins: 0 };
     let elements = tree.root.descendants_with_tokens();
-    elements
-        .filter_map(|element| element.into_token())
-        .for_each(|token| reader.token(&token));
+    elements.filter_map(|element| element.into_token()).for_each(|token| reader.token(&token));
     reader.end_piece(range(&tree.root).end + 1);
     attach(&mut reader.found.pieces, tree);
     reader.found
@@ -63,10 +56,7 @@ impl Reader<'_> {
         match token.kind() {
             Kind::WHITESPACE => {}
             Kind::COMMENT if !header::is_directive(token.text()) => {}
-            Kind::COMMENT => self
-                .found
-                .directives
-                .push((here.start, token.text().to_owned())),
+            Kind::COMMENT => self.found.directives.push((here.start, token.text().to_owned())),
             Kind::SEMICOLON if ends_a_statement(token) => self.end_piece(here.end),
             kind => {
                 let piece = self.open.get_or_insert_with(|| Piece::at(here.start));
@@ -97,26 +87,15 @@ fn ends_a_statement(semicolon: &Token) -> bool {
 fn attach(pieces: &mut [Piece], tree: &Tree) {
     let mut nodes = tree.root.children().peekable();
     for piece in pieces {
-        while nodes
-            .next_if(|node| range(node).start < piece.range.start)
-            .is_some()
-        {}
+        while nodes.next_if(|node| range(node).start < piece.range.start).is_some() {}
         let node = nodes.next_if(|node| range(node).start == piece.range.start);
         piece.node = node.filter(|node| node.kind() != Kind::ERROR);
-        piece.alone |= piece
-            .node
-            .as_ref()
-            .is_none_or(|node| range(node).end < piece.range.end);
+        piece.alone |= piece.node.as_ref().is_none_or(|node| range(node).end < piece.range.end);
     }
 }
 
 impl Piece {
     fn at(offset: usize) -> Piece {
-        Piece {
-            range: offset..offset,
-            node: None,
-            alone: false,
-            backslash: None,
-        }
+        Piece { range: offset..offset, node: None, alone: false, backslash: None }
     }
 }

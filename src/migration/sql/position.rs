@@ -18,10 +18,7 @@ impl Position {
     /// Returns the place of the `number`th character, from 1, as Postgres counts them in the
     /// `position` of an error ("Error and Notice Message Fields").
     pub fn of_character(text: &str, number: usize) -> Position {
-        let offset = text
-            .char_indices()
-            .nth(number.saturating_sub(1))
-            .map(|(offset, _)| offset);
+        let offset = text.char_indices().nth(number.saturating_sub(1)).map(|(offset, _)| offset);
         Position::of_byte(text, offset.unwrap_or(text.len()))
     }
 }
@@ -35,11 +32,7 @@ pub(super) struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Cursor {
-            text,
-            offset: 0,
-            position: Position { line: 1, column: 1 },
-        }
+        Cursor { text, offset: 0, position: Position { line: 1, column: 1 } }
     }
 
     /// Returns the place of the byte at `offset`, which is not before the last one asked for.
@@ -47,12 +40,7 @@ impl<'a> Cursor<'a> {
         let offset = self.text.floor_char_boundary(offset).max(self.offset);
         for character in self.text[self.offset..offset].chars() {
             match character {
-                '\n' => {
-                    self.position = Position {
-                        line: self.position.line + 1,
-                        column: 1,
-                    }
-                }
+                '\n' => self.position = Position { line: self.position.line + 1, column: 1 },
                 _ => self.position.column += 1,
             }
         }
@@ -68,40 +56,18 @@ mod tests {
     #[test]
     fn columns_count_characters_and_lines_end_at_line_feeds() {
         let text = "é;\r\nü x";
-        let cases = [
-            (0, 1, 1),
-            (2, 1, 2),
-            (5, 2, 1),
-            (7, 2, 2),
-            (8, 2, 3),
-            (99, 2, 4),
-        ];
+        let cases = [(0, 1, 1), (2, 1, 2), (5, 2, 1), (7, 2, 2), (8, 2, 3), (99, 2, 4)];
         for (offset, line, column) in cases {
-            assert_eq!(
-                Position::of_byte(text, offset),
-                Position { line, column },
-                "{offset}"
-            );
+            assert_eq!(Position::of_byte(text, offset), Position { line, column }, "{offset}");
         }
     }
 
     #[test]
     fn a_position_of_postgres_counts_characters_from_one() {
         let text = "é\nselect";
-        let cases = [
-            (0, 1, 1),
-            (1, 1, 1),
-            (2, 1, 2),
-            (3, 2, 1),
-            (5, 2, 3),
-            (99, 2, 7),
-        ];
+        let cases = [(0, 1, 1), (1, 1, 1), (2, 1, 2), (3, 2, 1), (5, 2, 3), (99, 2, 7)];
         for (number, line, column) in cases {
-            assert_eq!(
-                Position::of_character(text, number),
-                Position { line, column },
-                "{number}"
-            );
+            assert_eq!(Position::of_character(text, number), Position { line, column }, "{number}");
         }
     }
 }

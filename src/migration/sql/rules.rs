@@ -40,11 +40,7 @@ pub struct Context {
 impl Context {
     /// Returns a context without extra schemas.
     pub fn new(folder: Folder, shared_schema: &str) -> Context {
-        Context {
-            folder,
-            shared_schema: shared_schema.to_owned(),
-            extra_schemas: Vec::new(),
-        }
+        Context { folder, shared_schema: shared_schema.to_owned(), extra_schemas: Vec::new() }
     }
 }
 
@@ -70,10 +66,7 @@ pub(super) fn findings(
     header: Header,
     context: &Context,
 ) -> Vec<Finding> {
-    let look = Look {
-        context,
-        in_transaction: !header.no_transaction,
-    };
+    let look = Look { context, in_transaction: !header.no_transaction };
     let (allowances, mut found) = header::allowances(text, pieces);
     for (number, piece) in pieces.pieces.iter().enumerate() {
         let mut here = look.piece(text, piece);
@@ -103,31 +96,21 @@ fn placed(text: &str, mut found: Vec<Found>) -> Vec<Finding> {
     let mut cursor = Cursor::new(text);
     let place = |(offset, problem)| {
         let position = cursor.advance(offset);
-        Finding {
-            line: position.line,
-            column: position.column,
-            problem,
-        }
+        Finding { line: position.line, column: position.column, problem }
     };
     found.into_iter().map(place).collect()
 }
 
 impl Look<'_> {
     fn piece(&self, text: &str, piece: &Piece) -> Vec<Found> {
-        let mut found: Vec<Found> = piece
-            .backslash
-            .map(|at| psql_command(text, at))
-            .into_iter()
-            .collect();
+        let mut found: Vec<Found> =
+            piece.backslash.map(|at| psql_command(text, at)).into_iter().collect();
         let Some(node) = &piece.node else {
             return found;
         };
         let in_file = |(node, problem): (Node, Problem)| (range(&node).start, problem);
         found.extend(psql_variables(text, node));
-        found.extend(
-            self.statement(node)
-                .map(|problem| (range(node).start, problem)),
-        );
+        found.extend(self.statement(node).map(|problem| (range(node).start, problem)));
         found.extend(names::problems(node, self).map(in_file));
         if functions::run_now(node.kind()) {
             found.extend(functions::problems(node, self).map(in_file));
@@ -151,17 +134,11 @@ impl Look<'_> {
     /// The statements of a `DO` block, which is in a transaction whatever the file says. What the
     /// server itself refuses in one is left to it.
     fn body(&self, body: &Body) -> Vec<Found> {
-        let look = &Look {
-            in_transaction: true,
-            ..*self
-        };
-        let in_statements = grammar::statements(&body.root)
-            .into_iter()
-            .filter_map(|node| {
-                let problem =
-                    commands::problem(&node, look).or_else(|| left_behind::problem(&node))?;
-                Some((node, problem)).filter(|(_, problem)| problem.rule() != Rule::CopyFromStdin)
-            });
+        let look = &Look { in_transaction: true, ..*self };
+        let in_statements = grammar::statements(&body.root).into_iter().filter_map(|node| {
+            let problem = commands::problem(&node, look).or_else(|| left_behind::problem(&node))?;
+            Some((node, problem)).filter(|(_, problem)| problem.rule() != Rule::CopyFromStdin)
+        });
         in_statements
             .chain(names::problems(&body.root, look))
             .chain(functions::problems(&body.root, look))
@@ -177,29 +154,17 @@ impl Look<'_> {
 /// A backslash outside strings and comments, which only psql understands.
 fn psql_command(text: &str, offset: usize) -> Found {
     let line = text[offset..].lines().next().unwrap_or_default();
-    (
-        offset,
-        Problem::PsqlCommand {
-            text: line.trim_end().to_owned(),
-        },
-    )
+    (offset, Problem::PsqlCommand { text: line.trim_end().to_owned() })
 }
 
 /// `:name`, `:'name'`, which psql replaces before the server sees it.
 fn psql_variables(text: &str, node: &Node) -> impl Iterator<Item = Found> {
-    let variables = node
-        .descendants()
-        .filter(|node| node.kind() == Kind::NON_STANDARD_PARAM);
+    let variables = node.descendants().filter(|node| node.kind() == Kind::NON_STANDARD_PARAM);
     variables.map(|node| {
         let start = range(&node).start;
         let ends = |c: char| c.is_whitespace() || matches!(c, ',' | ';' | ')');
         let variable = text[start..].split(ends).next().unwrap_or_default();
-        (
-            start,
-            Problem::PsqlCommand {
-                text: variable.to_owned(),
-            },
-        )
+        (start, Problem::PsqlCommand { text: variable.to_owned() })
     })
 }
 

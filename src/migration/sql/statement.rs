@@ -62,23 +62,14 @@ pub fn statements(text: &str) -> Vec<Statement> {
 
 pub(super) fn from_pieces(text: &str, pieces: &Pieces) -> Vec<Statement> {
     let mut cursor = Cursor::new(text);
-    pieces
-        .pieces
-        .iter()
-        .map(|piece| statement(text, piece, &mut cursor))
-        .collect()
+    pieces.pieces.iter().map(|piece| statement(text, piece, &mut cursor)).collect()
 }
 
 /// A file that defeats the parser is one statement.
 pub(super) fn unread(text: &str) -> Vec<Statement> {
     let start = text.len() - text.trim_start().len();
     let end = text.trim_end().len().max(start);
-    let piece = Piece {
-        range: start..end,
-        node: None,
-        alone: true,
-        backslash: None,
-    };
+    let piece = Piece { range: start..end, node: None, alone: true, backslash: None };
     match piece.range.is_empty() {
         true => Vec::new(),
         false => vec![statement(text, &piece, &mut Cursor::new(text))],
@@ -114,9 +105,7 @@ pub(super) fn kind(node: &Node) -> String {
 }
 
 fn first_word(node: &Node) -> String {
-    node.first_token()
-        .map(|token| token.text().to_uppercase())
-        .unwrap_or_default()
+    node.first_token().map(|token| token.text().to_uppercase()).unwrap_or_default()
 }
 
 fn first_words(text: &str) -> String {

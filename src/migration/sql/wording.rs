@@ -14,28 +14,16 @@ impl fmt::Display for Problem {
                 )
             }
             Problem::SearchPath { command } => {
-                write!(
-                    f,
-                    "`{command}` would point the rest of the migration at another schema"
-                )
+                write!(f, "`{command}` would point the rest of the migration at another schema")
             }
             Problem::Role { command } => {
-                write!(
-                    f,
-                    "`{command}` would change who owns everything that comes after it"
-                )
+                write!(f, "`{command}` would change who owns everything that comes after it")
             }
             Problem::SessionSetting { name, .. } => {
-                write!(
-                    f,
-                    "`SET {name}` outlives the migration and reaches the next schema"
-                )
+                write!(f, "`SET {name}` outlives the migration and reaches the next schema")
             }
             Problem::SettingReset { command } => {
-                write!(
-                    f,
-                    "`{command}` undoes the settings that the migration runs under"
-                )
+                write!(f, "`{command}` undoes the settings that the migration runs under")
             }
             Problem::SettingWithoutEffect { name } => {
                 write!(
@@ -50,10 +38,7 @@ impl fmt::Display for Problem {
                 )
             }
             Problem::LibraryLoaded => {
-                write!(
-                    f,
-                    "`LOAD` stays with the connection and reaches the next schema"
-                )
+                write!(f, "`LOAD` stays with the connection and reaches the next schema")
             }
             Problem::TemporaryObject { name } => {
                 write!(
@@ -68,36 +53,30 @@ impl fmt::Display for Problem {
                 )
             }
             Problem::SchemaChange { command, .. } => {
-                write!(
-                    f,
-                    "`{command}` in a migration: schemas come and go with their tenants"
-                )
+                write!(f, "`{command}` in a migration: schemas come and go with their tenants")
             }
-            Problem::OtherSchema {
-                schema,
-                object,
-                changed,
-                is_shared,
-            } => match (changed, is_shared) {
-                (true, true) => {
-                    write!(
-                        f,
-                        "`{object}` is in the shared schema `{schema}`, which a tenant's migration may only read"
-                    )
+            Problem::OtherSchema { schema, object, changed, is_shared } => {
+                match (changed, is_shared) {
+                    (true, true) => {
+                        write!(
+                            f,
+                            "`{object}` is in the shared schema `{schema}`, which a tenant's migration may only read"
+                        )
+                    }
+                    (true, false) => {
+                        write!(
+                            f,
+                            "`{object}` is in schema `{schema}`, which is not the schema being migrated"
+                        )
+                    }
+                    (false, _) => {
+                        write!(
+                            f,
+                            "`{object}` names the schema `{schema}` in a file that runs for every tenant"
+                        )
+                    }
                 }
-                (true, false) => {
-                    write!(
-                        f,
-                        "`{object}` is in schema `{schema}`, which is not the schema being migrated"
-                    )
-                }
-                (false, _) => {
-                    write!(
-                        f,
-                        "`{object}` names the schema `{schema}` in a file that runs for every tenant"
-                    )
-                }
-            },
+            }
             Problem::Extension { command } => {
                 write!(
                     f,
@@ -114,38 +93,23 @@ impl fmt::Display for Problem {
                 )
             }
             Problem::EveryTable { command } => {
-                write!(
-                    f,
-                    "`{command}` without a table works through every schema of the database"
-                )
+                write!(f, "`{command}` without a table works through every schema of the database")
             }
             Problem::NeedsNoTransaction { command } => {
-                write!(
-                    f,
-                    "`{command}` cannot run in a transaction, and the file does not say so"
-                )
+                write!(f, "`{command}` cannot run in a transaction, and the file does not say so")
             }
             Problem::PsqlCommand { text } => {
-                write!(
-                    f,
-                    "`{text}` is for the program psql, the server does not know it"
-                )
+                write!(f, "`{text}` is for the program psql, the server does not know it")
             }
             Problem::CopyFromStdin { into_table: true } => {
-                write!(
-                    f,
-                    "`COPY … FROM STDIN` wants data that a migration file cannot send"
-                )
+                write!(f, "`COPY … FROM STDIN` wants data that a migration file cannot send")
             }
             Problem::CopyFromStdin { into_table: false } => {
                 write!(f, "`COPY … TO STDOUT` sends data that nobody receives")
             }
             Problem::Directive(directive) => directive.fmt(f),
             Problem::Unread => {
-                write!(
-                    f,
-                    "the file is too much for the parser: nothing in it was checked"
-                )
+                write!(f, "the file is too much for the parser: nothing in it was checked")
             }
         }
     }
@@ -158,10 +122,7 @@ impl fmt::Display for Directive {
             Directive::UnknownRule(name) => write!(f, "unknown rule `{name}` after `allow`"),
             Directive::NotAllowable(rule) => write!(f, "the rule `{rule}` cannot be set aside"),
             Directive::NotFirstLine => {
-                write!(
-                    f,
-                    "`-- tenantctl: no-transaction` does not stand on the first line"
-                )
+                write!(f, "`-- tenantctl: no-transaction` does not stand on the first line")
             }
             Directive::AboveNothing => {
                 write!(
@@ -259,8 +220,5 @@ fn allow(rule: Rule) -> String {
 
 fn allowable() -> String {
     let names = Rule::ALL.into_iter().filter(|rule| rule.can_be_allowed());
-    names
-        .map(|rule| format!("`{rule}`"))
-        .collect::<Vec<_>>()
-        .join(", ")
+    names.map(|rule| format!("`{rule}`")).collect::<Vec<_>>().join(", ")
 }

@@ -56,10 +56,7 @@ impl Account {
     /// Says whether this user can go to `folder`, as the system sees it.
     pub(super) fn can_enter(self, folder: &Path) -> bool {
         let mut command = self.command("/bin/sh", folder);
-        command
-            .args(["-c", ":"])
-            .status()
-            .is_ok_and(|status| status.success())
+        command.args(["-c", ":"]).status().is_ok_and(|status| status.success())
     }
 
     /// Makes this user the owner of `path`.
@@ -80,10 +77,7 @@ fn find_user(users: &str, name: &str) -> Option<Account> {
         .find(|fields| fields.len() > 3 && fields[0] == name)?
         .into_iter()
         .skip(2);
-    Some(Account::Other {
-        user: fields.next()?.parse().ok()?,
-        group: fields.next()?.parse().ok()?,
-    })
+    Some(Account::Other { user: fields.next()?.parse().ok()?, group: fields.next()?.parse().ok()? })
 }
 
 #[cfg(test)]
@@ -94,10 +88,7 @@ mod tests {
     fn a_user_is_found_by_its_whole_name() {
         let users = "root:x:0:0:root:/root:/bin/sh\npostgres2:x:7:7::/:/bin/sh\n\
                      postgres:x:101:104:PostgreSQL:/var/lib/postgresql:/bin/bash\n";
-        let expected = Account::Other {
-            user: 101,
-            group: 104,
-        };
+        let expected = Account::Other { user: 101, group: 104 };
         assert_eq!(find_user(users, "postgres"), Some(expected));
         assert_eq!(find_user(users, "nobody"), None);
     }

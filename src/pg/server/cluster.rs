@@ -21,10 +21,8 @@ pub(super) const START_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How a server is told to stop, and how long it then may take: a fast shutdown, then an
 /// immediate one.
-const SHUTDOWNS: [(Signal, Duration); 2] = [
-    (Signal::INT, Duration::from_secs(30)),
-    (Signal::QUIT, Duration::from_secs(10)),
-];
+const SHUTDOWNS: [(Signal, Duration); 2] =
+    [(Signal::INT, Duration::from_secs(30)), (Signal::QUIT, Duration::from_secs(10))];
 
 const POLL: Duration = Duration::from_millis(20);
 
@@ -65,9 +63,7 @@ impl Cluster {
         password: &str,
     ) -> Result<(), ServerError> {
         self.remove_half_made();
-        let new = self
-            .home
-            .join(format!("{HALF_MADE}{:08x}", fastrand::u32(..)));
+        let new = self.home.join(format!("{HALF_MADE}{:08x}", fastrand::u32(..)));
         self.initdb(programs, &new, password)
             .and_then(|()| self.create_database(programs, &new, database))
             .and_then(|()| fs::rename(&new, self.data()).map_err(ServerError::io("rename", &new)))
@@ -79,10 +75,7 @@ impl Cluster {
     pub(super) fn half_made(&self) -> Vec<PathBuf> {
         let is_half_made = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with(HALF_MADE);
         let entries = fs::read_dir(&self.home).into_iter().flatten().flatten();
-        entries
-            .filter(|entry| is_half_made(&entry.file_name()))
-            .map(|entry| entry.path())
-            .collect()
+        entries.filter(|entry| is_half_made(&entry.file_name())).map(|entry| entry.path()).collect()
     }
 
     /// Removes what can be removed of it: a killed program's `initdb` may still be writing there.
@@ -253,9 +246,7 @@ impl Cluster {
                 return Ok(true);
             }
         }
-        Err(ServerError::NotStopped {
-            pid: postmaster.pid,
-        })
+        Err(ServerError::NotStopped { pid: postmaster.pid })
     }
 
     fn has_ended(&self, postmaster: Postmaster, patience: Duration) -> bool {
@@ -278,8 +269,7 @@ impl Cluster {
     }
 
     fn command(&self, programs: &ServerPrograms, name: &str) -> Command {
-        self.account
-            .command(programs.folder().join(name), &self.home)
+        self.account.command(programs.folder().join(name), &self.home)
     }
 
     /// Says whether nobody would miss the data, as in tests.
@@ -300,10 +290,7 @@ impl Cluster {
     }
 
     fn not_started(&self) -> ServerError {
-        ServerError::NotStarted {
-            log: self.log(),
-            said: self.said(),
-        }
+        ServerError::NotStarted { log: self.log(), said: self.said() }
     }
 
     fn not_ready(&self, pid: u32) -> ServerError {
@@ -327,10 +314,7 @@ fn free_port(wanted: Option<u16>) -> Result<u16, ServerError> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .and_then(|listener| listener.local_addr())
         .map(|address| address.port())
-        .map_err(ServerError::io(
-            "find a free port on",
-            Path::new("127.0.0.1"),
-        ))
+        .map_err(ServerError::io("find a free port on", Path::new("127.0.0.1")))
 }
 
 fn is_free(port: u16) -> bool {
@@ -344,24 +328,15 @@ fn run(command: Command) -> Result<(), ServerError> {
 
 fn run_with_input(mut command: Command, input: &str) -> Result<(), ServerError> {
     let program = PathBuf::from(command.get_program());
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let output = command
         .spawn()
         .and_then(|mut child| {
             // It may end without reading; what it then says matters more than this error.
-            let _ = child
-                .stdin
-                .take()
-                .map(|mut stdin| stdin.write_all(input.as_bytes()));
+            let _ = child.stdin.take().map(|mut stdin| stdin.write_all(input.as_bytes()));
             child.wait_with_output()
         })
-        .map_err(|source| ServerError::ProgramNotRun {
-            program: program.clone(),
-            source,
-        })?;
+        .map_err(|source| ServerError::ProgramNotRun { program: program.clone(), source })?;
     succeeded(program, &output)
 }
 
@@ -369,9 +344,6 @@ fn succeeded(program: PathBuf, output: &Output) -> Result<(), ServerError> {
     let said = || Said::last_lines_of(&String::from_utf8_lossy(&output.stderr));
     match output.status.success() {
         true => Ok(()),
-        false => Err(ServerError::ProgramFailed {
-            program,
-            said: said(),
-        }),
+        false => Err(ServerError::ProgramFailed { program, said: said() }),
     }
 }

@@ -19,10 +19,7 @@ pub enum ServerError {
 
     /// The folder named by `TENANTCTL_PG_BIN` is not one with the server programs.
     #[error("`TENANTCTL_PG_BIN` names `{}`, which has no `{missing}`", folder.display())]
-    NotServerPrograms {
-        folder: PathBuf,
-        missing: &'static str,
-    },
+    NotServerPrograms { folder: PathBuf, missing: &'static str },
 
     /// The newest programs found are older than what is supported.
     #[error("Postgres {version} in `{}` is older than {OLDEST_MAJOR}", folder.display())]
@@ -53,11 +50,7 @@ pub enum ServerError {
         "the data in `{}` belong to Postgres {data_major}, the programs found are Postgres {programs_major}",
         data.display()
     )]
-    DataOfOtherVersion {
-        data: PathBuf,
-        data_major: u32,
-        programs_major: u32,
-    },
+    DataOfOtherVersion { data: PathBuf, data_major: u32, programs_major: u32 },
 
     /// There are data, but the file with their password is gone.
     #[error("`{}` is missing, and with it the password of the data in `{}`", state.display(), data.display())]
@@ -69,10 +62,7 @@ pub enum ServerError {
 
     /// The state file does not hold what was written to it.
     #[error("`{}` could not be understood", path.display())]
-    StateNotUnderstood {
-        path: PathBuf,
-        source: serde_json::Error,
-    },
+    StateNotUnderstood { path: PathBuf, source: serde_json::Error },
 
     /// The server ended while it was starting.
     #[error("the private server did not start; its log is `{}`", log.display())]
@@ -106,21 +96,13 @@ pub enum ServerError {
 
     /// The operating system refused something.
     #[error("could not {action} `{}`", path.display())]
-    Io {
-        action: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
+    Io { action: &'static str, path: PathBuf, source: io::Error },
 }
 
 impl ServerError {
     /// Returns a closure for `map_err` that says what was tried with which path.
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ServerError {
-        move |source| ServerError::Io {
-            action,
-            path: path.to_owned(),
-            source,
-        }
+        move |source| ServerError::Io { action, path: path.to_owned(), source }
     }
 }
 
@@ -147,11 +129,7 @@ impl Said {
 
 impl fmt::Display for Said {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_empty() {
-            "it said nothing"
-        } else {
-            &self.0
-        })
+        f.write_str(if self.is_empty() { "it said nothing" } else { &self.0 })
     }
 }
 

@@ -40,10 +40,7 @@ impl Folder {
     pub(super) fn of(project: &Path) -> Folder {
         let absolute = || std::path::absolute(project).unwrap_or_else(|_| project.to_owned());
         let project = fs::canonicalize(project).unwrap_or_else(|_| absolute());
-        Folder {
-            path: project.join(".tenantctl"),
-            project,
-        }
+        Folder { path: project.join(".tenantctl"), project }
     }
 
     pub(super) fn exists(&self) -> bool {
@@ -120,10 +117,9 @@ impl Folder {
         match &state.home {
             None => Ok(self.path.join("postgres")),
             Some(home) if *home == self.system_home() => Ok(home.clone()),
-            Some(home) => Err(ServerError::MadeElsewhere {
-                state: self.state_path(),
-                home: home.clone(),
-            }),
+            Some(home) => {
+                Err(ServerError::MadeElsewhere { state: self.state_path(), home: home.clone() })
+            }
         }
     }
 
@@ -142,10 +138,7 @@ impl Folder {
         remove_if_there(&self.path.join("lock"))?;
         drop(lock);
         let entries = fs::read_dir(&self.path).map_err(ServerError::io("read", &self.path))?;
-        if entries
-            .flatten()
-            .all(|entry| entry.file_name() == ".gitignore")
-        {
+        if entries.flatten().all(|entry| entry.file_name() == ".gitignore") {
             remove_if_there(&self.path.join(".gitignore"))?;
             // Somebody may be making the next server already.
             let _ = fs::remove_dir(&self.path);
@@ -184,10 +177,8 @@ fn try_lock(path: &Path) -> io::Result<Option<File>> {
     }
     // Whoever held it may have removed the file, and then others lock another one.
     let inode = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-    let is_current = fs::metadata(path).is_ok_and(|now| {
-        lock.metadata()
-            .is_ok_and(|locked| inode(now) == inode(locked))
-    });
+    let is_current = fs::metadata(path)
+        .is_ok_and(|now| lock.metadata().is_ok_and(|locked| inode(now) == inode(locked)));
     Ok(is_current.then_some(lock))
 }
 
@@ -222,11 +213,7 @@ fn random_password() -> Result<String, ServerError> {
 fn database_name(project: &Path) -> String {
     let folder = project.file_name().unwrap_or_default().to_string_lossy();
     let plain = |c: char| {
-        if c.is_ascii_alphanumeric() {
-            c.to_ascii_lowercase()
-        } else {
-            '_'
-        }
+        if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }
     };
     let name: String = folder.chars().map(plain).take(40).collect();
     let name = name.trim_matches('_');

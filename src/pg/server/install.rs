@@ -64,11 +64,7 @@ fn line_for(release: &str, exists: impl Fn(&str) -> bool, is_root: bool) -> Opti
     usable.sort_by_key(|manager| !is_of_system(manager));
 
     let manager = usable.first()?;
-    let sudo = if manager.as_root && !is_root {
-        "sudo "
-    } else {
-        ""
-    };
+    let sudo = if manager.as_root && !is_root { "sudo " } else { "" };
     let commands = manager.commands.iter().map(|c| format!("{sudo}{c}"));
     Some(commands.collect::<Vec<_>>().join(" && "))
 }
@@ -99,11 +95,7 @@ mod tests {
     #[test]
     fn every_known_system_has_its_line() {
         let cases = [
-            (
-                "ID=debian",
-                "apt-get",
-                "apt-get update && apt-get install -y postgresql",
-            ),
+            ("ID=debian", "apt-get", "apt-get update && apt-get install -y postgresql"),
             ("ID=fedora", "dnf", "dnf install -y postgresql-server"),
             (
                 "ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"",
@@ -133,10 +125,7 @@ mod tests {
 
     #[test]
     fn homebrew_never_wants_sudo() {
-        assert_eq!(
-            line("", &["brew"], false).as_deref(),
-            Some("brew install postgresql@17")
-        );
+        assert_eq!(line("", &["brew"], false).as_deref(), Some("brew install postgresql@17"));
     }
 
     #[test]

@@ -92,10 +92,7 @@ pub enum ServerFinding {
 impl PrivateServer {
     /// Returns the private server of the project in a folder.
     pub fn of(project: &Path) -> PrivateServer {
-        PrivateServer {
-            folder: Folder::of(project),
-            settings: Vec::new(),
-        }
+        PrivateServer { folder: Folder::of(project), settings: Vec::new() }
     }
 
     /// Adds a setting of Postgres' to those the server is started with.
@@ -171,15 +168,9 @@ impl PrivateServer {
     /// Returns what there is of the server, without changing anything.
     pub fn status(&self) -> Result<ServerStatus, ServerError> {
         let Some(cluster) = self.cluster()? else {
-            return Ok(ServerStatus {
-                state: ServerState::Absent,
-                findings: Vec::new(),
-            });
+            return Ok(ServerStatus { state: ServerState::Absent, findings: Vec::new() });
         };
-        Ok(ServerStatus {
-            state: state_of(&cluster)?,
-            findings: findings(&cluster)?,
-        })
+        Ok(ServerStatus { state: state_of(&cluster)?, findings: findings(&cluster)? })
     }
 
     /// Returns how to connect to the server, if it runs.
@@ -204,11 +195,7 @@ impl PrivateServer {
 
     fn cluster_of(&self, state: &State) -> Result<Cluster, ServerError> {
         let home = self.folder.home(state)?;
-        Ok(Cluster {
-            account: Account::for_home(&home)?,
-            home,
-            settings: self.settings.clone(),
-        })
+        Ok(Cluster { account: Account::for_home(&home)?, home, settings: self.settings.clone() })
     }
 }
 
@@ -242,18 +229,13 @@ fn state_of(cluster: &Cluster) -> Result<ServerState, ServerError> {
         (Some(major), Some(postmaster)) => {
             ServerState::Running(running(cluster, postmaster, major))
         }
-        (Some(major), None) => ServerState::Stopped {
-            major,
-            data: cluster.data(),
-        },
+        (Some(major), None) => ServerState::Stopped { major, data: cluster.data() },
     })
 }
 
 fn findings(cluster: &Cluster) -> Result<Vec<ServerFinding>, ServerError> {
     let half_made = cluster.half_made().into_iter();
-    let mut findings: Vec<_> = half_made
-        .map(|path| ServerFinding::HalfMade { path })
-        .collect();
+    let mut findings: Vec<_> = half_made.map(|path| ServerFinding::HalfMade { path }).collect();
     match PidFile::read(&cluster.data())? {
         PidFile::None | PidFile::Running(_) => {}
         PidFile::OfDead { pid } => findings.push(ServerFinding::NotShutDown { pid: Some(pid) }),
@@ -277,13 +259,7 @@ impl ServerConnection {
     ///
     /// Nothing in it needs escaping: the names and the password are letters, digits, `-` and `_`.
     pub fn url(&self) -> String {
-        let ServerConnection {
-            host,
-            port,
-            user,
-            password,
-            database,
-        } = self;
+        let ServerConnection { host, port, user, password, database } = self;
         format!("postgres://{user}:{password}@{host}:{port}/{database}")
     }
 
@@ -301,13 +277,7 @@ impl ServerConnection {
 
 impl fmt::Debug for ServerConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ServerConnection {
-            host,
-            port,
-            user,
-            database,
-            ..
-        } = self;
+        let ServerConnection { host, port, user, database, .. } = self;
         write!(f, "ServerConnection({user}@{host}:{port}/{database})")
     }
 }

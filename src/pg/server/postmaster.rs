@@ -80,9 +80,7 @@ impl Postmaster {
     /// Says whether the process still is the server of this data directory.
     pub(super) fn serves(&self, data: &Path) -> bool {
         let words = command_line_of(self.pid);
-        let is_postgres = words
-            .first()
-            .is_some_and(|w| Path::new(w).ends_with("postgres"));
+        let is_postgres = words.first().is_some_and(|w| Path::new(w).ends_with("postgres"));
         // Where its data directory cannot be told, it is taken for ours: nothing is removed then.
         is_postgres && data_of(self.pid, &words).is_none_or(|other| other == data)
     }
@@ -112,22 +110,13 @@ fn is_alive(number: u32) -> bool {
 fn command_line_of(pid: u32) -> Vec<String> {
     if Path::new("/proc/self/cmdline").exists() {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let words = line
-            .split(|byte| *byte == 0)
-            .filter(|word| !word.is_empty());
-        return words
-            .map(|word| String::from_utf8_lossy(word).into())
-            .collect();
+        let words = line.split(|byte| *byte == 0).filter(|word| !word.is_empty());
+        return words.map(|word| String::from_utf8_lossy(word).into()).collect();
     }
     let mut ps = Command::new("ps");
-    let output = ps
-        .args(["-ww", "-o", "args=", "-p", &pid.to_string()])
-        .output();
+    let output = ps.args(["-ww", "-o", "args=", "-p", &pid.to_string()]).output();
     let line = output.map(|output| output.stdout).unwrap_or_default();
-    String::from_utf8_lossy(&line)
-        .split_whitespace()
-        .map(str::to_owned)
-        .collect()
+    String::from_utf8_lossy(&line).split_whitespace().map(str::to_owned).collect()
 }
 
 /// Returns the data directory a server process works in: a server goes there when it starts.

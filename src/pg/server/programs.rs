@@ -40,9 +40,7 @@ impl ServerPrograms {
         let newest = ServerPrograms::installed()?
             .into_iter()
             .next()
-            .ok_or_else(|| ServerError::NoServerPrograms {
-                install: install::command_line(),
-            })?;
+            .ok_or_else(|| ServerError::NoServerPrograms { install: install::command_line() })?;
         if newest.version.major < OLDEST_MAJOR {
             return Err(ServerError::ServerProgramsTooOld {
                 folder: newest.folder,
@@ -84,10 +82,9 @@ impl ServerPrograms {
         match missing_from(folder) {
             // The programs are run from other folders than the one this path may be relative to.
             None => ServerPrograms::in_folder(&fs::canonicalize(folder).unwrap_or(folder.into())),
-            Some(missing) => Err(ServerError::NotServerPrograms {
-                folder: folder.to_owned(),
-                missing,
-            }),
+            Some(missing) => {
+                Err(ServerError::NotServerPrograms { folder: folder.to_owned(), missing })
+            }
         }
     }
 
@@ -125,13 +122,9 @@ pub struct ServerVersion {
 
 impl ServerVersion {
     fn of(postgres: &Path) -> Result<ServerVersion, ServerError> {
-        let output = Command::new(postgres)
-            .arg("--version")
-            .output()
-            .map_err(|source| ServerError::ProgramNotRun {
-                program: postgres.to_owned(),
-                source,
-            })?;
+        let output = Command::new(postgres).arg("--version").output().map_err(|source| {
+            ServerError::ProgramNotRun { program: postgres.to_owned(), source }
+        })?;
         let said = String::from_utf8_lossy(&output.stdout);
         ServerVersion::parse(&said).ok_or_else(|| ServerError::NoVersion {
             program: postgres.to_owned(),
@@ -141,10 +134,7 @@ impl ServerVersion {
 
     fn parse(said: &str) -> Option<ServerVersion> {
         let text = said.trim().strip_prefix("postgres (PostgreSQL) ")?;
-        Some(ServerVersion {
-            major: leading_number(text)?,
-            text: text.to_owned(),
-        })
+        Some(ServerVersion { major: leading_number(text)?, text: text.to_owned() })
     }
 
     /// Returns what versions are compared by: the numbers before and after the first dot.
@@ -169,9 +159,8 @@ fn missing_from(folder: &Path) -> Option<&'static str> {
 /// Returns the folders to look in, in this order.
 fn folders() -> Vec<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let mut folders: Vec<_> = env::split_paths(&path)
-        .filter_map(|folder| real_folder(&folder))
-        .collect();
+    let mut folders: Vec<_> =
+        env::split_paths(&path).filter_map(|folder| real_folder(&folder)).collect();
     folders.extend(pg_config_folder());
     folders.extend(PACKAGE_FOLDERS.into_iter().flat_map(package_folders));
     folders

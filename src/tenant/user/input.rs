@@ -35,17 +35,9 @@ pub enum InputError {
     #[error("{what} cannot begin or end with white space")]
     OuterSpace { what: &'static str },
     #[error("{what} has at most {most} characters, and this has {length}")]
-    TooLong {
-        what: &'static str,
-        length: usize,
-        most: usize,
-    },
+    TooLong { what: &'static str, length: usize, most: usize },
     #[error("{what} has at least {least} characters, and this has {length}")]
-    TooShort {
-        what: &'static str,
-        length: usize,
-        least: usize,
-    },
+    TooShort { what: &'static str, length: usize, least: usize },
     #[error("`{given}` is not an e-mail address, such as `ada@example.com`")]
     NotAnAddress { given: String },
 }
@@ -90,9 +82,7 @@ impl FromStr for Email {
             !local.is_empty() && is_domain && !given.contains(char::is_whitespace)
         });
         if !is_address {
-            return Err(InputError::NotAnAddress {
-                given: given.to_owned(),
-            });
+            return Err(InputError::NotAnAddress { given: given.to_owned() });
         }
         Ok(Self(given.to_owned()))
     }
@@ -156,10 +146,7 @@ mod tests {
     use super::*;
 
     fn refusal<T: FromStr<Err = InputError>>(given: &str) -> String {
-        given
-            .parse::<T>()
-            .err()
-            .map_or_else(|| "accepted".into(), |error| error.to_string())
+        given.parse::<T>().err().map_or_else(|| "accepted".into(), |error| error.to_string())
     }
 
     #[test]
@@ -172,14 +159,8 @@ mod tests {
             ("", "a username cannot be empty"),
             (" \u{a0}", "a username cannot be blank"),
             (" ada", "a username cannot begin or end with white space"),
-            (
-                "a\u{1b}[31m",
-                r"a username cannot contain control characters, such as \u{1b}",
-            ),
-            (
-                &"a".repeat(151),
-                "a username has at most 150 characters, and this has 151",
-            ),
+            ("a\u{1b}[31m", r"a username cannot contain control characters, such as \u{1b}"),
+            (&"a".repeat(151), "a username has at most 150 characters, and this has 151"),
         ];
         for (given, error) in cases {
             assert_eq!(refusal::<Username>(given), error);
@@ -201,10 +182,7 @@ mod tests {
     #[test]
     fn a_password_is_long_enough_and_never_shown() {
         assert_eq!(refusal::<Password>(" correct horse "), "accepted");
-        assert_eq!(
-            refusal::<Password>("        "),
-            "a password cannot be blank"
-        );
+        assert_eq!(refusal::<Password>("        "), "a password cannot be blank");
         assert_eq!(
             refusal::<Password>("1234567"),
             "a password has at least 8 characters, and this has 7"

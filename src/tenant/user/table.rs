@@ -51,10 +51,7 @@ impl UsersTable {
             let is_shared = scope.is_shared();
             return Err(UserError::NoTable { schema, is_shared });
         }
-        let table = Self {
-            scope: scope.clone(),
-            columns: rows.iter().map(column).collect(),
-        };
+        let table = Self { scope: scope.clone(), columns: rows.iter().map(column).collect() };
         let columns = [USERNAME, PASSWORD].into_iter().filter(|it| !table.has(it));
         let columns: Vec<String> = columns.map(str::to_owned).collect();
         match columns.is_empty() {
@@ -70,9 +67,7 @@ impl UsersTable {
 
     /// Whether a user cannot be without an e-mail address.
     pub fn requires_email(&self) -> bool {
-        self.columns
-            .iter()
-            .any(|it| it.is_required && it.name == EMAIL)
+        self.columns.iter().any(|it| it.is_required && it.name == EMAIL)
     }
 
     /// Refuses a table that demands what nobody can be asked for here.
@@ -89,10 +84,8 @@ impl UsersTable {
         user: &NewUser,
         hash: &str,
     ) -> Result<Vec<(&'static str, String)>, UserError> {
-        let mut values = vec![
-            (USERNAME, literal(user.username.as_str())),
-            (PASSWORD, literal(hash)),
-        ];
+        let mut values =
+            vec![(USERNAME, literal(user.username.as_str())), (PASSWORD, literal(hash))];
         let email = user.email.as_ref().filter(|_| self.has(EMAIL));
         values.extend(email.map(|email| (EMAIL, literal(email.as_str()))));
         let known = KNOWN.iter().filter(|(name, _)| self.has(name));
@@ -118,10 +111,7 @@ impl UsersTable {
 }
 
 fn column(row: &Row) -> Column {
-    Column {
-        name: row.text(0).to_owned(),
-        is_required: row.flag(1),
-    }
+    Column { name: row.text(0).to_owned(), is_required: row.flag(1) }
 }
 
 /// A row a column; one without a name when there is no such table, and none without the schema.

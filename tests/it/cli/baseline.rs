@@ -2,9 +2,7 @@ use crate::support::Project;
 
 async fn grown() -> Project {
     let project = Project::with_tenants(["acme", "globex"]).await;
-    project
-        .sql("create table acme.notes (id int); create table globex.notes (id int)")
-        .await;
+    project.sql("create table acme.notes (id int); create table globex.notes (id int)").await;
     project.tenant_migration("V1__notes.sql", "create table notes (id int);");
     project.tenant_migration("V2__orders.sql", "create table orders (id int);");
     project
@@ -19,10 +17,7 @@ async fn versions_are_recorded_and_not_run() {
     acme: recorded V1 `notes`
     globex: recorded V1 `notes`
     ");
-    assert_eq!(
-        project.tables("acme").await,
-        "notes, refinery_schema_history"
-    );
+    assert_eq!(project.tables("acme").await, "notes, refinery_schema_history");
     insta::assert_snapshot!(project.run("migrate-schemas --tenants --jobs 1"), @"
     2 schemas migrated
     ------- stderr -------
@@ -40,18 +35,15 @@ async fn versions_are_recorded_and_not_run() {
 async fn what_is_recorded_already_is_left_as_it_is() {
     let project = grown().await;
     project.run("baseline --schema acme --to V1");
-    let before = project
-        .query("select * from acme.refinery_schema_history")
-        .await;
+    let before = project.query("select * from acme.refinery_schema_history").await;
     insta::assert_snapshot!(project.run("baseline --tenants --to 2 --jobs 1"), @"
     2 schemas recorded
     ------- stderr -------
     acme: recorded V2 `orders`
     globex: recorded V1 `notes`, V2 `orders`
     ");
-    let history = project
-        .query("select * from acme.refinery_schema_history order by version")
-        .await;
+    let history =
+        project.query("select * from acme.refinery_schema_history order by version").await;
     assert!(history.starts_with(&before), "{history}");
 }
 
@@ -90,32 +82,14 @@ async fn what_is_asked_for_must_be_plain() {
     for (arguments, said) in [
         ("baseline --tenants", "--to <VERSION>"),
         ("baseline --to 1", "which schemas?"),
-        (
-            "baseline --tenants --to 9",
-            "there is no migration with version 9",
-        ),
-        (
-            "baseline --tenants --to new",
-            "it is neither a version nor `latest`",
-        ),
-        (
-            "baseline --all --to 1",
-            "`--to` names a version of one folder",
-        ),
-        (
-            "baseline --schema ghost --to 1",
-            "there is no tenant with schema `ghost`",
-        ),
-        (
-            "baseline --schema public --to 1",
-            "`public` is the shared schema",
-        ),
+        ("baseline --tenants --to 9", "there is no migration with version 9"),
+        ("baseline --tenants --to new", "it is neither a version nor `latest`"),
+        ("baseline --all --to 1", "`--to` names a version of one folder"),
+        ("baseline --schema ghost --to 1", "there is no tenant with schema `ghost`"),
+        ("baseline --schema public --to 1", "`public` is the shared schema"),
     ] {
         let output = project.run(arguments);
-        assert!(
-            output.contains(said) && output.ends_with("[exit status: 2]\n"),
-            "{output}"
-        );
+        assert!(output.contains(said) && output.ends_with("[exit status: 2]\n"), "{output}");
     }
     assert_eq!(project.tables("acme").await, "notes");
 }

@@ -56,10 +56,7 @@ async fn a_wrong_password_is_not_shown_either() {
     let project = Project::new().await;
     let database = project.database().database.clone();
     for password in ["s3cret", "s3%63ret%40%3A"] {
-        let said = with_url(
-            &project,
-            &url(&project, "postgres", password, &database, ""),
-        );
+        let said = with_url(&project, &url(&project, "postgres", password, &database, ""));
         assert!(!said.contains("s3"), "{said}");
         insta::allow_duplicates! {
             insta::assert_snapshot!(said, @r#"
@@ -72,10 +69,7 @@ async fn a_wrong_password_is_not_shown_either() {
             "#);
         }
     }
-    let said = with_url(
-        &project,
-        &url(&project, "nobody_here", "s3cret", &database, ""),
-    );
+    let said = with_url(&project, &url(&project, "nobody_here", "s3cret", &database, ""));
     insta::assert_snapshot!(said, @r#"
     ------- stderr -------
     error: could not connect to database `[database]` at 127.0.0.1:[port] as user `nobody_here`
@@ -90,10 +84,7 @@ async fn a_wrong_password_is_not_shown_either() {
 async fn a_database_that_is_not_there() {
     let project = Project::new().await;
     let password = project.database().password.clone();
-    let said = with_url(
-        &project,
-        &url(&project, "postgres", &password, "no such db", ""),
-    );
+    let said = with_url(&project, &url(&project, "postgres", &password, "no such db", ""));
     insta::assert_snapshot!(said, @r#"
     ------- stderr -------
     error: could not connect to database `no such db` at 127.0.0.1:[port] as user `postgres`
@@ -108,11 +99,7 @@ async fn a_database_that_is_not_there() {
 async fn a_server_that_is_down_is_said_at_once() {
     let project = Project::new().await;
     // Nothing listens on a port that was just given back.
-    let free = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let begun = std::time::Instant::now();
     let url = format!("postgres://me:s3cret@127.0.0.1:{free}/db");
     for arguments in [
@@ -121,10 +108,7 @@ async fn a_server_that_is_down_is_said_at_once() {
         "create-tenant --schema acme",
         "baseline --shared --to 1",
     ] {
-        let said = shown(
-            &project,
-            project.command(arguments).env("DATABASE_URL", &url),
-        );
+        let said = shown(&project, project.command(arguments).env("DATABASE_URL", &url));
         let said = said.replace(&free.to_string(), "[free]");
         insta::allow_duplicates! {
             insta::assert_snapshot!(said, @"
@@ -156,12 +140,8 @@ async fn a_server_that_does_not_answer_is_given_up() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let url = format!("postgres://me@127.0.0.1:{port}/db?sslmode=disable");
-    let said = shown(
-        &project,
-        project
-            .command("status --connect-timeout 300ms")
-            .env("DATABASE_URL", url),
-    );
+    let said =
+        shown(&project, project.command("status --connect-timeout 300ms").env("DATABASE_URL", url));
     insta::assert_snapshot!(said.replace(&port.to_string(), "[silent]"), @"
     ------- stderr -------
     error: could not connect to database `db` at 127.0.0.1:[silent] as user `me`: no answer within [time]
@@ -180,20 +160,12 @@ async fn a_server_that_does_not_answer_is_given_up() {
 #[tokio::test]
 async fn tls_that_is_demanded_is_never_done_without() {
     let project = Project::new().await;
-    let (password, database) = (
-        project.database().password.clone(),
-        project.database().database.clone(),
-    );
+    let (password, database) =
+        (project.database().password.clone(), project.database().database.clone());
     for mode in ["require", "verify-ca", "verify-full"] {
         let said = with_url(
             &project,
-            &url(
-                &project,
-                "postgres",
-                &password,
-                &database,
-                &format!("?sslmode={mode}"),
-            ),
+            &url(&project, "postgres", &password, &database, &format!("?sslmode={mode}")),
         );
         insta::allow_duplicates! {
             insta::assert_snapshot!(said, @"
@@ -218,9 +190,7 @@ async fn the_flag_comes_before_the_environment_and_that_before_the_file() {
         variable.map(|it| command.env("DATABASE_URL", it));
         project.write(
             ".env",
-            file.map_or(String::new(), |it| {
-                format!("# ours\nexport DATABASE_URL=\"{it}\"\n")
-            }),
+            file.map_or(String::new(), |it| format!("# ours\nexport DATABASE_URL=\"{it}\"\n")),
         );
         command.output().unwrap().status.code()
     };
@@ -317,10 +287,7 @@ async fn a_configuration_that_is_wrong_is_said() {
         project.write("tenantctl.toml", config);
         let said = project.run("status");
         eprintln!("{config}\n{said}");
-        assert!(
-            said.ends_with("[exit status: 2]\n") && said.contains("tenantctl.toml"),
-            "{said}"
-        );
+        assert!(said.ends_with("[exit status: 2]\n") && said.contains("tenantctl.toml"), "{said}");
     }
     project.write("tenantctl.toml", b"\xff");
     insta::assert_snapshot!(project.run("status"), @"
@@ -358,10 +325,8 @@ async fn a_reader_that_goes_away_changes_nothing() {
 #[tokio::test]
 async fn what_the_role_and_the_database_set_changes_nothing() {
     let project = Project::with_tenants(["acme"]).await;
-    project.tenant_migration(
-        "V1__notes.sql",
-        "create table notes (id int);\nselect pg_sleep(0.5);\n",
-    );
+    project
+        .tenant_migration("V1__notes.sql", "create table notes (id int);\nselect pg_sleep(0.5);\n");
     let name = &project.database().database;
     for setting in [
         "statement_timeout = '300ms'",

@@ -15,21 +15,14 @@ async fn a_tenant_is_made_whole() {
     acme: created with V1 `notes`
     ");
     assert_eq!(
-        project
-            .query("select schema_name, name, paid_until, on_trial from tenants")
-            .await,
+        project.query("select schema_name, name, paid_until, on_trial from tenants").await,
         "acme|Acme Inc.|2099-12-31|f"
     );
     assert_eq!(
-        project
-            .query("select domain, is_primary from domains order by id")
-            .await,
+        project.query("select domain, is_primary from domains order by id").await,
         "acme.example.com|t\nwww.acme.example.com|f"
     );
-    assert_eq!(
-        project.tables("acme").await,
-        "notes, refinery_schema_history"
-    );
+    assert_eq!(project.tables("acme").await, "notes, refinery_schema_history");
 }
 
 #[tokio::test]
@@ -40,10 +33,7 @@ async fn the_name_is_the_schemas_where_none_is_given() {
     ------- stderr -------
     eha-meetup: created with V1 `notes`
     ");
-    assert_eq!(
-        project.query("select name from tenants").await,
-        "eha-meetup"
-    );
+    assert_eq!(project.query("select name from tenants").await, "eha-meetup");
 }
 
 #[tokio::test]
@@ -68,13 +58,10 @@ async fn names_that_cannot_be_a_schemas_are_refused() {
     let said: String = names
         .iter()
         .map(|name| {
-            let said = project.run(&format!(
-                "create-tenant --no-input --schema={}",
-                shell_words::quote(name)
-            ));
+            let said = project
+                .run(&format!("create-tenant --no-input --schema={}", shell_words::quote(name)));
             assert!(said.ends_with("[exit status: 2]\n"), "{name:?}: {said}");
-            said.replace("------- stderr -------\n", "")
-                .replace("[exit status: 2]\n", "")
+            said.replace("------- stderr -------\n", "").replace("[exit status: 2]\n", "")
         })
         .collect();
     insta::assert_snapshot!(said, @r"
@@ -121,16 +108,10 @@ async fn every_other_name_is_exactly_that() {
         &long,
     ];
     for name in names {
-        let said = project.run(&format!(
-            "create-tenant --no-input --schema={}",
-            shell_words::quote(name)
-        ));
+        let said =
+            project.run(&format!("create-tenant --no-input --schema={}", shell_words::quote(name)));
         assert!(!said.contains("[exit"), "{name}: {said}");
-        assert_eq!(
-            project.tables(name).await,
-            "notes, refinery_schema_history",
-            "{name}"
-        );
+        assert_eq!(project.tables(name).await, "notes, refinery_schema_history", "{name}");
     }
     insta::assert_snapshot!(project.run("status --check"), @"
     shared schema `public` at V1
@@ -174,10 +155,7 @@ async fn a_name_that_is_taken_is_left_alone() {
     [exit status: 1]
     "#);
     assert_eq!(project.query("select * from acme.notes").await, "7");
-    assert_eq!(
-        project.query("select schema_name from tenants").await,
-        "acme"
-    );
+    assert_eq!(project.query("select schema_name from tenants").await, "acme");
 }
 
 #[tokio::test]
@@ -203,13 +181,10 @@ async fn hosts_that_are_none_are_refused() {
     let said: String = hosts
         .iter()
         .map(|host| {
-            let said = project.run(&format!(
-                "create-tenant --schema acme --domain={}",
-                shell_words::quote(host)
-            ));
+            let said = project
+                .run(&format!("create-tenant --schema acme --domain={}", shell_words::quote(host)));
             assert!(said.ends_with("[exit status: 2]\n"), "{host:?}: {said}");
-            said.replace("------- stderr -------\n", "")
-                .replace("[exit status: 2]\n", "")
+            said.replace("------- stderr -------\n", "").replace("[exit status: 2]\n", "")
         })
         .collect();
     insta::assert_snapshot!(said, @"
@@ -247,10 +222,7 @@ async fn a_host_has_one_form() {
     hint: `tenantctl list-domains` lists the domains
     [exit status: 1]
     ");
-    assert_eq!(
-        project.query("select domain from domains").await,
-        "xn--bcher-kva.example"
-    );
+    assert_eq!(project.query("select domain from domains").await, "xn--bcher-kva.example");
 }
 
 #[tokio::test]
@@ -348,10 +320,7 @@ async fn without_a_terminal_nothing_is_asked() {
 #[tokio::test]
 async fn a_failing_migration_leaves_nothing() {
     let project = project().await;
-    project.tenant_migration(
-        "V2__bad.sql",
-        "create table orders (id int);\nselect 1 / 0;\n",
-    );
+    project.tenant_migration("V2__bad.sql", "create table orders (id int);\nselect 1 / 0;\n");
     for flags in ["", " --one-by-one"] {
         insta::allow_duplicates! {
             insta::assert_snapshot!(project.run(&format!("create-tenant --schema acme --domain acme.example.com{flags}")), @"
@@ -368,9 +337,7 @@ async fn a_failing_migration_leaves_nothing() {
         }
         assert_eq!(project.query("select count(*) from tenants").await, "0");
         assert_eq!(
-            project
-                .query("select count(*) from pg_namespace where nspname = 'acme'")
-                .await,
+            project.query("select count(*) from pg_namespace where nspname = 'acme'").await,
             "0"
         );
     }
@@ -382,19 +349,12 @@ async fn a_role_that_may_not_create_schemas_is_told_the_grant() {
     let role = format!("r{:x}", fastrand::u64(..));
     project.sql(&format!("create role {role} login password 'x'; grant select, insert on tenants, domains to {role}; grant usage on all sequences in schema public to {role}")).await;
     let database = project.database();
-    let url = format!(
-        "postgres://{role}:x@{}:{}/{}",
-        "127.0.0.1", database.port, database.database
-    );
-    let output = project
-        .command("create-tenant --schema acme")
-        .env("DATABASE_URL", url)
-        .output()
-        .unwrap();
+    let url =
+        format!("postgres://{role}:x@{}:{}/{}", "127.0.0.1", database.port, database.database);
+    let output =
+        project.command("create-tenant --schema acme").env("DATABASE_URL", url).output().unwrap();
     let said = project.shown(&output).replace(&role, "[role]");
-    project
-        .sql(&format!("drop owned by {role}; drop role {role}"))
-        .await;
+    project.sql(&format!("drop owned by {role}; drop role {role}")).await;
     insta::assert_snapshot!(said, @r#"
     ------- stderr -------
     error: tenant `acme` could not be created
@@ -411,9 +371,7 @@ async fn a_role_that_may_not_create_schemas_is_told_the_grant() {
 #[tokio::test]
 async fn a_schema_that_is_there_is_registered_as_it_is() {
     let project = project().await;
-    project
-        .sql("create schema grown; create table grown.notes (id int)")
-        .await;
+    project.sql("create schema grown; create table grown.notes (id int)").await;
     insta::assert_snapshot!(project.run("create-tenant --schema grown --adopt --domain grown.example"), @"
     adopted tenant `grown` at grown.example
     ------- stderr -------
@@ -466,9 +424,7 @@ async fn many_come_from_a_file_each_with_its_answer() {
     initech|I|null
     ");
     assert_eq!(
-        project
-            .query("select count(*) from pg_namespace where nspname = 'hooli'")
-            .await,
+        project.query("select count(*) from pg_namespace where nspname = 'hooli'").await,
         "0"
     );
     insta::assert_snapshot!(project.run_with_stdin("create-tenant --from - --format json", "{\"schema\":\"umbrella\",\"domains\":[\"u.example\"]}\nnot json\n"), @r#"
@@ -595,27 +551,16 @@ async fn five_at_once_make_one() {
                 .unwrap()
         })
         .collect();
-    let outputs: Vec<_> = children
-        .into_iter()
-        .map(|it| it.wait_with_output().unwrap())
-        .collect();
+    let outputs: Vec<_> = children.into_iter().map(|it| it.wait_with_output().unwrap()).collect();
     let said: Vec<String> = outputs.iter().map(|it| project.shown(it)).collect();
-    assert_eq!(
-        outputs.iter().filter(|it| it.status.success()).count(),
-        1,
-        "{said:#?}"
-    );
+    assert_eq!(outputs.iter().filter(|it| it.status.success()).count(), 1, "{said:#?}");
     assert_eq!(project.query("select count(*) from tenants").await, "1");
     assert_eq!(project.query("select count(*) from domains").await, "1");
     for said in said.iter().filter(|it| it.contains("[exit")) {
         assert!(
-            [
-                "exists",
-                "somebody else has created it",
-                "is taken by tenant"
-            ]
-            .iter()
-            .any(|it| said.contains(it)),
+            ["exists", "somebody else has created it", "is taken by tenant"]
+                .iter()
+                .any(|it| said.contains(it)),
             "{said}"
         );
         assert!(!said.contains("SQLSTATE"), "{said}");

@@ -10,10 +10,7 @@ struct Alone {
 
 impl Alone {
     async fn new() -> Alone {
-        Alone {
-            project: Project::empty().await,
-            folder: cluster::folder_for_a_server(),
-        }
+        Alone { project: Project::empty().await, folder: cluster::folder_for_a_server() }
     }
 
     fn run(&self, arguments: &str) -> String {

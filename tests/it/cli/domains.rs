@@ -142,9 +142,7 @@ async fn a_domain_leads_to_a_tenant_that_is_there() {
 #[tokio::test]
 async fn the_shared_schema_has_domains_where_it_has_a_row() {
     let project = project().await;
-    project
-        .sql("insert into tenants (schema_name, name) values ('public', 'Public')")
-        .await;
+    project.sql("insert into tenants (schema_name, name) values ('public', 'Public')").await;
     insta::assert_snapshot!(project.run("create-domain mydomain.localhost --schema public"), @"created primary domain `mydomain.localhost` of `public`");
     insta::assert_snapshot!(project.run("resolve mydomain.localhost"), @"
     public
@@ -159,24 +157,15 @@ async fn odd_names_have_domains_like_any_other() {
     let project = Project::with_tenants(odd).await;
     for (number, name) in odd.iter().enumerate() {
         for host in ["a", "b"] {
-            let created = project.run(&format!(
-                "create-domain {host}{number}.example --schema '{name}'"
-            ));
+            let created =
+                project.run(&format!("create-domain {host}{number}.example --schema '{name}'"));
             assert!(created.contains(&format!("of `{name}`")), "{created}");
         }
         project.run(&format!("set-primary-domain b{number}.example"));
         project.run(&format!("delete-domain a{number}.example"));
-        assert_eq!(
-            project.run(&format!("resolve -q b{number}.example")),
-            format!("{name}\n")
-        );
+        assert_eq!(project.run(&format!("resolve -q b{number}.example")), format!("{name}\n"));
     }
-    assert_eq!(
-        project
-            .query("select count(*), bool_and(is_primary) from domains")
-            .await,
-        "5|t"
-    );
+    assert_eq!(project.query("select count(*), bool_and(is_primary) from domains").await, "5|t");
 }
 
 #[tokio::test]
@@ -238,9 +227,7 @@ async fn in_a_terminal_a_person_is_asked_about_the_last_domain() {
 #[tokio::test]
 async fn a_host_resolves_to_its_tenant() {
     let project = project().await;
-    project
-        .sql("update tenants set name = 'Acme Ltd' where schema_name = 'acme'")
-        .await;
+    project.sql("update tenants set name = 'Acme Ltd' where schema_name = 'acme'").await;
     insta::assert_snapshot!(project.run("resolve ACME.example.:8080"), @"
     acme
     ------- stderr -------
@@ -275,10 +262,7 @@ async fn without_a_registry_every_command_says_what_to_type() {
         "set-primary-domain acme.example",
         "delete-domain acme.example",
     ] {
-        assert!(
-            project.run(arguments).contains("migrate-schemas --shared"),
-            "{arguments}"
-        );
+        assert!(project.run(arguments).contains("migrate-schemas --shared"), "{arguments}");
     }
     let made = "select count(*) from pg_class where relnamespace = 'public'::regnamespace";
     assert_eq!(project.query(made).await, "0");
@@ -302,26 +286,17 @@ async fn of_two_who_want_one_host_one_gets_it() {
     }
     assert_eq!(project.query("select count(*) from domains").await, "5");
     let primary = "select count(*) filter (where is_primary) from domains group by tenant_id";
-    assert!(
-        project
-            .query(primary)
-            .await
-            .lines()
-            .all(|count| count == "1")
-    );
+    assert!(project.query(primary).await.lines().all(|count| count == "1"));
 }
 
 #[tokio::test]
 async fn of_many_first_domains_one_is_primary() {
     let project = Project::with_tenants(["acme"]).await;
-    let arguments: Vec<String> = (0..6)
-        .map(|it| format!("create-domain d{it}.example --schema acme"))
-        .collect();
+    let arguments: Vec<String> =
+        (0..6).map(|it| format!("create-domain d{it}.example --schema acme")).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let ends = at_once(&project, &arguments).await;
-    let primary = ends
-        .iter()
-        .filter(|end| end.starts_with("created primary domain"));
+    let primary = ends.iter().filter(|end| end.starts_with("created primary domain"));
     assert_eq!(primary.count(), 1, "{ends:?}");
     let counts = "select count(*), count(*) filter (where is_primary) from domains";
     assert_eq!(project.query(counts).await, "6|1", "{ends:?}");
@@ -338,17 +313,10 @@ async fn two_choices_of_a_primary_domain_come_one_after_the_other() {
         for _ in 0..5 {
             let ends = at_once(
                 &project,
-                &[
-                    "set-primary-domain www.acme.example",
-                    "set-primary-domain new.acme.example",
-                ],
+                &["set-primary-domain www.acme.example", "set-primary-domain new.acme.example"],
             )
             .await;
-            assert!(
-                ends.iter()
-                    .all(|end| end.contains("primary domain of `acme`")),
-                "{ends:?}"
-            );
+            assert!(ends.iter().all(|end| end.contains("primary domain of `acme`")), "{ends:?}");
             let primary = "select count(*) from domains where is_primary";
             assert_eq!(project.query(primary).await, "1", "{ends:?}");
         }
@@ -359,10 +327,7 @@ async fn two_choices_of_a_primary_domain_come_one_after_the_other() {
 async fn of_two_last_domains_one_is_kept() {
     let project = project().await;
     project.sql("update domains set is_primary = false").await;
-    let arguments = [
-        "delete-domain acme.example",
-        "delete-domain www.acme.example",
-    ];
+    let arguments = ["delete-domain acme.example", "delete-domain www.acme.example"];
     let ends = at_once(&project, &arguments).await;
     let deleted = ends.iter().filter(|end| end.starts_with("deleted "));
     assert_eq!(deleted.count(), 1, "{ends:?}");
@@ -386,12 +351,7 @@ async fn whoever_is_in_the_way_is_named() {
     [exit status: 6]
     "#);
     blocker.release().await;
-    assert!(
-        project
-            .query(DOMAINS)
-            .await
-            .starts_with("acme|acme.example|t")
-    );
+    assert!(project.query(DOMAINS).await.starts_with("acme|acme.example|t"));
 }
 
 #[tokio::test]
@@ -399,11 +359,7 @@ async fn a_short_wait_is_waited_out() {
     let project = project().await;
     let blocker = project.blocker("update tenants set name = 'x'").await;
     let mut waiting = project.command("set-primary-domain www.acme.example");
-    let waiting = waiting
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let waiting = waiting.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let is_waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'
         and datname = current_database()";
     eventually("it waits", async || project.query(is_waiting).await == "1").await;
@@ -417,17 +373,10 @@ async fn a_lost_connection_is_opened_again() {
     let project = project().await;
     let blocker = project.blocker("update tenants set name = 'x'").await;
     let mut lost = project.command("create-domain new.example --schema acme --primary");
-    let lost = lost
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let lost = lost.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let terminate = "select count(pg_terminate_backend(pid)) from pg_stat_activity
         where wait_event_type = 'Lock' and datname = current_database()";
-    eventually("it is ended", async || {
-        project.query(terminate).await == "1"
-    })
-    .await;
+    eventually("it is ended", async || project.query(terminate).await == "1").await;
     blocker.release().await;
     let output = lost.wait_with_output().unwrap();
     insta::assert_snapshot!(project.shown(&output), @"created primary domain `new.example` of `acme`");
@@ -448,9 +397,7 @@ async fn the_roles_settings_change_nothing() {
         "statement_timeout = '1ms'",
         "search_path = 'nowhere'",
     ] {
-        project
-            .sql(&format!("alter database {database} set {setting}"))
-            .await;
+        project.sql(&format!("alter database {database} set {setting}")).await;
     }
     insta::assert_snapshot!(project.run("set-primary-domain www.acme.example"), @"`www.acme.example` is now the primary domain of `acme`, instead of `acme.example`");
     insta::assert_snapshot!(project.run("create-domain new.example --schema globex"), @"created primary domain `new.example` of `globex`");
@@ -533,9 +480,7 @@ async fn a_role_that_may_not_change_the_registry_is_told_so() {
     let shown = project.run(&format!(
         "set-primary-domain www.acme.example --database-url postgres://{role}:x@{place}"
     ));
-    project
-        .sql(&format!("drop owned by {role}; drop role {role}"))
-        .await;
+    project.sql(&format!("drop owned by {role}; drop role {role}")).await;
     insta::assert_snapshot!(shown, @"
     ------- stderr -------
     error: the registry could not be changed

@@ -60,15 +60,8 @@ async fn nothing_is_overwritten() {
     ------- stderr -------
     next: `tenantctl quickstart`, or `tenantctl migrate-schemas --shared` with a database of yours
     "#);
-    assert_eq!(
-        fs::read_to_string(project.path("tenantctl.toml")).unwrap(),
-        "# mine\n"
-    );
-    assert!(
-        fs::read_to_string(project.path(".gitignore"))
-            .unwrap()
-            .starts_with("target\n")
-    );
+    assert_eq!(fs::read_to_string(project.path("tenantctl.toml")).unwrap(), "# mine\n");
+    assert!(fs::read_to_string(project.path(".gitignore")).unwrap().starts_with("target\n"));
     insta::assert_snapshot!(project.run("status --shared"), @"
     shared schema `public` with nothing applied, 1 migration pending
     ------- stderr -------

@@ -68,11 +68,8 @@ async fn some_tenants_can_be_selected() {
         ("--where false", ""),
     ] {
         let shown = project.run(&format!("list-tenants -q {arguments}"));
-        let found: Vec<&str> = shown
-            .lines()
-            .skip(1)
-            .filter_map(|line| line.split('\t').next())
-            .collect();
+        let found: Vec<&str> =
+            shown.lines().skip(1).filter_map(|line| line.split('\t').next()).collect();
         assert_eq!(found.join(" "), schemas, "{arguments}: {shown}");
     }
 }
@@ -116,23 +113,14 @@ async fn odd_names_are_listed_as_they_are() {
     for name in ODD {
         let shown = project.run(&format!("list-tenants -q --schema '{name}'"));
         assert_eq!(shown.lines().count(), 2, "{shown}");
-        assert!(
-            shown
-                .lines()
-                .nth(1)
-                .unwrap()
-                .starts_with(&format!("{name}\t{name}\t")),
-            "{shown}"
-        );
+        assert!(shown.lines().nth(1).unwrap().starts_with(&format!("{name}\t{name}\t")), "{shown}");
     }
 }
 
 #[tokio::test]
 async fn a_name_cannot_steer_the_terminal() {
     let project = Project::with_tenants(["acme"]).await;
-    project
-        .sql(r"update tenants set name = E'a\x1b[31m\tb\nc', created_on = '2025-01-01'")
-        .await;
+    project.sql(r"update tenants set name = E'a\x1b[31m\tb\nc', created_on = '2025-01-01'").await;
     insta::assert_snapshot!(project.run("list-tenants"), @r"
     schema	name	primary_domain	id	paid_until	on_trial	created_on
     acme	a\u{1b}[31m\tb\nc		1		true	2025-01-01

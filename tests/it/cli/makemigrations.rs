@@ -28,10 +28,8 @@ async fn files_are_numbered_in_sequence() {
 async fn a_timestamp_is_a_version_too() {
     let project = Project::new().await;
     let said = project.run("makemigrations add_notes --tenant --timestamp");
-    let version = said
-        .trim()
-        .strip_prefix("wrote migrations/tenant/V")
-        .and_then(|it| it.split_once("__"));
+    let version =
+        said.trim().strip_prefix("wrote migrations/tenant/V").and_then(|it| it.split_once("__"));
     assert_eq!(
         version.map(|(version, name)| (version.len(), name)),
         Some((14, "add_notes.sql")),
@@ -40,10 +38,7 @@ async fn a_timestamp_is_a_version_too() {
     // A folder that has them goes on with them.
     let said = project.run("makemigrations more --tenant");
     assert!(said.starts_with("wrote migrations/tenant/V20"), "{said}");
-    project.write(
-        "tenantctl.toml",
-        "[migrations]\nnumbering = \"timestamp\"\n",
-    );
+    project.write("tenantctl.toml", "[migrations]\nnumbering = \"timestamp\"\n");
     let said = project.run("makemigrations plans --shared");
     assert!(said.starts_with("wrote migrations/shared/V20"), "{said}");
 }
@@ -104,9 +99,7 @@ async fn names_refinery_would_not_read_are_refused() {
     [exit status: 2]
     ");
     assert_eq!(
-        fs::read_dir(project.path("migrations/tenant"))
-            .unwrap()
-            .count(),
+        fs::read_dir(project.path("migrations/tenant")).unwrap().count(),
         2 // `größe` is made of letters
     );
 }

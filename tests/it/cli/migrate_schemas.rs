@@ -178,9 +178,7 @@ async fn a_condition_that_is_none_is_refused() {
 async fn a_condition_is_only_ever_a_condition() {
     let project = Project::with_tenants(["acme"]).await;
     project.tenant_migration("V1__notes.sql", NOTES);
-    project
-        .sql("create schema ghost; create table public.kept (id int)")
-        .await;
+    project.sql("create schema ghost; create table public.kept (id int)").await;
     project
         .sql(
             "create function public.drops() returns bool language plpgsql as \
@@ -197,15 +195,8 @@ async fn a_condition_is_only_ever_a_condition() {
         "false) union select 'ghost' where (true",
         "false) or set_config('transaction_read_only', 'off', true) = 'off' or public.drops() and (true",
     ] {
-        project.run(&format!(
-            "migrate-schemas --where {}",
-            shell_words::quote(condition)
-        ));
-        assert_eq!(
-            project.tables("public").await,
-            "domains, kept, tenants",
-            "{condition}"
-        );
+        project.run(&format!("migrate-schemas --where {}", shell_words::quote(condition)));
+        assert_eq!(project.tables("public").await, "domains, kept, tenants", "{condition}");
         assert_eq!(project.tables("ghost").await, "", "{condition}");
     }
 }
@@ -265,9 +256,7 @@ async fn data_that_does_not_fit_fails_one_schema_until_it_is_mended() {
     let project = Project::with_tenants(["acme", "globex", "initech"]).await;
     project.tenant_migration("V1__notes.sql", "create table notes (id int);\n");
     project.run("migrate-schemas --all");
-    project
-        .sql("insert into globex.notes values (7), (7)")
-        .await;
+    project.sql("insert into globex.notes values (7), (7)").await;
     project.tenant_migration(
         "V2__unique.sql",
         "create table extra (id int);\ncreate unique index on notes (id);\n",
@@ -287,10 +276,7 @@ async fn data_that_does_not_fit_fails_one_schema_until_it_is_mended() {
     hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --schema=globex`
     [exit status: 4]
     "#);
-    assert_eq!(
-        project.tables("globex").await,
-        "notes, refinery_schema_history"
-    );
+    assert_eq!(project.tables("globex").await, "notes, refinery_schema_history");
     project.sql("delete from globex.notes").await;
     insta::assert_snapshot!(project.run("migrate-schemas --all --jobs 1"), @"
     1 schema migrated, 3 up to date
@@ -336,17 +322,11 @@ async fn of_two_files_both_are_applied_or_none() {
 async fn what_a_file_may_not_say_is_refused_before_any_schema_is_touched() {
     let project = Project::with_tenants(["acme", "globex"]).await;
     for (sql, refused) in [
-        (
-            "create table a (id int);\nCOMMIT;\ncreate table b (id int);",
-            "F4",
-        ),
+        ("create table a (id int);\nCOMMIT;\ncreate table b (id int);", "F4"),
         ("rollback;", "F4"),
         ("SET search_path = other;\ncreate table a (id int);", "F5"),
         ("select set_config('search_path', 'other', false);", "F5"),
-        (
-            "create table a (id int);\nCREATE TABLE public.x (id int);",
-            "F6",
-        ),
+        ("create table a (id int);\nCREATE TABLE public.x (id int);", "F6"),
         ("ALTER TABLE globex.notes add column x int;", "F6"),
         ("DROP SCHEMA acme;", "F8"),
         ("ALTER SCHEMA acme RENAME TO b;", "F8"),
@@ -363,14 +343,8 @@ async fn what_a_file_may_not_say_is_refused_before_any_schema_is_touched() {
     ] {
         project.tenant_migration("V1__notes.sql", sql);
         let said = project.run("migrate-schemas --all");
-        assert!(
-            said.ends_with("[exit status: 2]\n"),
-            "{refused} {sql}: {said}"
-        );
-        assert!(
-            said.contains("--> migrations/tenant/V1__notes.sql:"),
-            "{refused} {sql}: {said}"
-        );
+        assert!(said.ends_with("[exit status: 2]\n"), "{refused} {sql}: {said}");
+        assert!(said.contains("--> migrations/tenant/V1__notes.sql:"), "{refused} {sql}: {said}");
         assert_eq!(project.tables("acme").await, "");
         assert_eq!(project.tables("public").await, "domains, tenants");
     }
@@ -380,9 +354,7 @@ async fn what_a_file_may_not_say_is_refused_before_any_schema_is_touched() {
 async fn a_table_of_the_shared_schema_is_not_reached_through_the_search_path() {
     for flags in ["", " --one-by-one"] {
         let project = Project::with_tenants(["acme", "globex"]).await;
-        project
-            .sql("create table public.users (id int); create table globex.users (id int)")
-            .await;
+        project.sql("create table public.users (id int); create table globex.users (id int)").await;
         project.tenant_migration("V1__age.sql", "alter table users add column age int;");
         insta::allow_duplicates! {
             insta::assert_snapshot!(project.run(&format!("migrate-schemas --tenants{flags}")), @"
@@ -409,10 +381,8 @@ async fn a_table_of_the_shared_schema_is_not_reached_through_the_search_path() {
 #[tokio::test]
 async fn a_byte_order_mark_and_line_ends_make_no_other_migration() {
     let project = Project::with_tenants(["acme"]).await;
-    project.tenant_migration(
-        "V1__notes.sql",
-        "\u{feff}create table notes (id int);\r\nselect 1;\r\n",
-    );
+    project
+        .tenant_migration("V1__notes.sql", "\u{feff}create table notes (id int);\r\nselect 1;\r\n");
     insta::assert_snapshot!(project.run("migrate-schemas --tenants --jobs 1"), @"
     1 schema migrated
     ------- stderr -------
@@ -426,10 +396,7 @@ async fn a_byte_order_mark_and_line_ends_make_no_other_migration() {
 async fn bytes_that_are_no_text_are_refused() {
     let project = Project::with_tenants(["acme"]).await;
     project.write("migrations/tenant/V1__a.sql", b"select 1;\0");
-    project.write(
-        "migrations/tenant/V2__b.sql",
-        b"select 1;\n-- gr\xfc\xdfe\n",
-    );
+    project.write("migrations/tenant/V2__b.sql", b"select 1;\n-- gr\xfc\xdfe\n");
     insta::assert_snapshot!(project.run("migrate-schemas --tenants --jobs 1"), @"
     ------- stderr -------
     error: 2 problems in migration folder `migrations/tenant`
@@ -466,11 +433,9 @@ async fn an_empty_file_is_recorded_with_a_warning() {
 
 #[tokio::test]
 async fn a_version_claimed_twice_is_refused() {
-    for (one, other) in [
-        ("V3__a.sql", "V3__b.sql"),
-        ("V3__a.sql", "V03__a.sql"),
-        ("V3__a.sql", "old/V3__c.sql"),
-    ] {
+    for (one, other) in
+        [("V3__a.sql", "V3__b.sql"), ("V3__a.sql", "V03__a.sql"), ("V3__a.sql", "old/V3__c.sql")]
+    {
         let project = Project::with_tenants(["acme"]).await;
         project.tenant_migration(one, NOTES);
         project.tenant_migration(other, NOTES);
@@ -602,19 +567,11 @@ async fn versions_of_14_digits_and_the_greatest_of_all_work() {
 #[tokio::test]
 async fn versions_that_are_none_are_refused() {
     let project = Project::with_tenants(["acme"]).await;
-    for name in [
-        "V9223372036854775808__a.sql",
-        "V1.1__a.sql",
-        "v1__a.sql",
-        "V1_a.sql",
-        "1__a.sql",
-    ] {
+    for name in ["V9223372036854775808__a.sql", "V1.1__a.sql", "v1__a.sql", "V1_a.sql", "1__a.sql"]
+    {
         project.tenant_migration(name, NOTES);
         let said = project.run("migrate-schemas --tenants");
-        assert!(
-            said.contains(name) && said.ends_with("[exit status: 2]\n"),
-            "{said}"
-        );
+        assert!(said.contains(name) && said.ends_with("[exit status: 2]\n"), "{said}");
         std::fs::remove_file(project.path(&format!("migrations/tenant/{name}"))).unwrap();
     }
     assert_eq!(project.tables("acme").await, "");
@@ -652,9 +609,7 @@ async fn a_folder_without_migrations_is_refused() {
 #[tokio::test]
 async fn a_large_file_works() {
     let project = Project::with_tenants(["acme"]).await;
-    let statements: String = (0..5000)
-        .map(|n| format!("create table t{n} (id int);\n"))
-        .collect();
+    let statements: String = (0..5000).map(|n| format!("create table t{n} (id int);\n")).collect();
     project.tenant_migration("V1__many.sql", &statements);
     let text = format!(
         "create table big (t text);\ninsert into big values ('{}');\n",
@@ -667,9 +622,7 @@ async fn a_large_file_works() {
     acme: applied V1 `many`, V2 `large`
     ");
     assert_eq!(
-        project
-            .query("select count(*) from pg_tables where schemaname = 'acme'")
-            .await,
+        project.query("select count(*) from pg_tables where schemaname = 'acme'").await,
         "5002"
     );
 }
@@ -679,10 +632,8 @@ async fn an_enum_value_used_at_once_gets_advice() {
     let project = Project::with_tenants(["acme"]).await;
     project.tenant_migration("V1__mood.sql", "create type mood as enum ('ok');");
     project.run("migrate-schemas --all");
-    project.tenant_migration(
-        "V2__sad.sql",
-        "alter type mood add value 'sad';\nselect 'sad'::mood;\n",
-    );
+    project
+        .tenant_migration("V2__sad.sql", "alter type mood add value 'sad';\nselect 'sad'::mood;\n");
     insta::assert_snapshot!(project.run("migrate-schemas --all --jobs 1"), @r#"
     1 schema up to date, 1 failed
     ------- stderr -------
@@ -782,10 +733,7 @@ async fn a_finished_concurrent_index_is_kept() {
     ------- stderr -------
     acme: applied V2 `index`
     ");
-    assert_eq!(
-        project.query("select 'acme.by_id'::regclass::oid").await,
-        index
-    );
+    assert_eq!(project.query("select 'acme.by_id'::regclass::oid").await, index);
 }
 
 // --- looking ---
@@ -941,11 +889,7 @@ async fn what_a_dry_run_prints_can_be_fed_to_psql() {
     project.tenant_migration("V1__notes.sql", NOTES);
     project.write(
         "plan.sql",
-        project
-            .command("migrate-schemas --all --dry-run")
-            .output()
-            .unwrap()
-            .stdout,
+        project.command("migrate-schemas --all --dry-run").output().unwrap().stdout,
     );
     let url = project.database().url();
     let psql = std::process::Command::new("psql")
@@ -1423,10 +1367,7 @@ async fn histories_of_refinery_in_both_widths_are_read_in_one_run() {
     let project = Project::with_tenants(["narrow", "wide", "ours"]).await;
     project.tenant_migration("V1__notes.sql", NOTES);
     project.tenant_migration("V2__orders.sql", "create table orders (id int);\n");
-    let names = [
-        ("notes", NOTES),
-        ("orders", "create table orders (id int);\n"),
-    ];
+    let names = [("notes", NOTES), ("orders", "create table orders (id int);\n")];
     for (schema, version_type, offset) in [("narrow", "int4", "+02:00"), ("wide", "int8", "-11:30")]
     {
         let table = format!("{schema}.refinery_schema_history");
@@ -1491,15 +1432,9 @@ async fn a_history_row_on_which_refinery_would_panic_stops_that_schema() {
     let project = Project::with_tenants(["acme", "globex", "initech", "hooli"]).await;
     project.tenant_migration("V1__notes.sql", NOTES);
     project.run("migrate-schemas --tenants");
-    project
-        .sql("update acme.refinery_schema_history set checksum = 'x'")
-        .await;
-    project
-        .sql("update globex.refinery_schema_history set applied_on = 'yesterday'")
-        .await;
-    project
-        .sql("alter table initech.refinery_schema_history drop column name")
-        .await;
+    project.sql("update acme.refinery_schema_history set checksum = 'x'").await;
+    project.sql("update globex.refinery_schema_history set applied_on = 'yesterday'").await;
+    project.sql("alter table initech.refinery_schema_history drop column name").await;
     project.tenant_migration("V2__orders.sql", "create table orders (id int);\n");
     insta::assert_snapshot!(project.run("migrate-schemas --tenants --jobs 1"), @"
     ------- stderr -------

@@ -233,10 +233,7 @@ async fn from_below_the_project_it_is_found() {
     project.tenant_migration("V1__notes.sql", NOTES);
     std::fs::create_dir_all(project.path("src/deep")).unwrap();
     let mut command = project.command("status");
-    let output = command
-        .current_dir(project.path("src/deep"))
-        .output()
-        .unwrap();
+    let output = command.current_dir(project.path("src/deep")).output().unwrap();
     insta::assert_snapshot!(project.shown(&output), @"
     shared schema `public` at V1
     1 behind: acme (nothing applied)
@@ -244,10 +241,7 @@ async fn from_below_the_project_it_is_found() {
     hint: `tenantctl migrate-schemas --all` applies what is pending
     ");
     let mut command = project.command("migrate-schemas --tenants --dry-run --to 9");
-    let output = command
-        .current_dir(project.path("src/deep"))
-        .output()
-        .unwrap();
+    let output = command.current_dir(project.path("src/deep")).output().unwrap();
     insta::assert_snapshot!(project.shown(&output), @"
     ------- stderr -------
     error: there is no migration with version 9 in `[project]/migrations/tenant`

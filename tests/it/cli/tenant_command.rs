@@ -39,9 +39,7 @@ async fn users(project: &Project, schemas: &[&str]) -> String {
         )
     };
     let all: Vec<String> = schemas.iter().map(users).collect();
-    project
-        .query(&(all.join(" union all ") + " order by 1, 2"))
-        .await
+    project.query(&(all.join(" union all ") + " order by 1, 2")).await
 }
 
 async fn password_is(project: &Project, schema: &str, username: &str, password: &str) -> bool {
@@ -49,9 +47,7 @@ async fn password_is(project: &Project, schema: &str, username: &str, password: 
     let stored = project.query(&question).await;
     assert!(stored.starts_with("$argon2id$v=19$"), "{stored}");
     let hash = PasswordHash::new(&stored).unwrap();
-    Argon2::default()
-        .verify_password(password.as_bytes(), &hash)
-        .is_ok()
+    Argon2::default().verify_password(password.as_bytes(), &hash).is_ok()
 }
 
 #[tokio::test]
@@ -178,10 +174,7 @@ async fn nobody_is_created_twice() {
     [exit status: 1]
     ");
     // The same name is free elsewhere, and so is another spelling.
-    for create in [
-        create.replace("acme", "globex"),
-        create.replace("ada", "Ada"),
-    ] {
+    for create in [create.replace("acme", "globex"), create.replace("ada", "Ada")] {
         let shown = project.run_with_stdin(&create, PASSWORD);
         assert!(shown.starts_with("created superuser"), "{shown}");
     }
@@ -195,9 +188,7 @@ async fn nobody_is_created_twice() {
 #[tokio::test]
 async fn a_table_that_lets_names_be_the_same_gets_none_twice() {
     let project = project_with(["acme"]).await;
-    project
-        .sql("alter table acme.users drop constraint users_username_key")
-        .await;
+    project.sql("alter table acme.users drop constraint users_username_key").await;
     let create = "tenant-command --schema acme createsuperuser --username ada --password-stdin";
     project.run_with_stdin(create, PASSWORD);
     insta::assert_snapshot!(project.run_with_stdin(create, PASSWORD), @r"
@@ -222,12 +213,8 @@ async fn a_table_that_lets_names_be_the_same_gets_none_twice() {
 async fn a_tenant_without_users_gets_none_in_the_shared_schema() {
     let project = project_with(["acme", "odd", "strict"]).await;
     project.sql("drop table acme.users").await;
-    project
-        .sql("alter table odd.users drop column password")
-        .await;
-    project
-        .sql("alter table strict.users add column age int not null")
-        .await;
+    project.sql("alter table odd.users drop column password").await;
+    project.sql("alter table strict.users add column age int not null").await;
     let mut shown = String::new();
     for schema in ["--schema acme", "--schema odd", "--schema strict"] {
         let create =
@@ -415,10 +402,7 @@ async fn a_person_is_asked_until_the_answers_are_right() {
         .answers("Password (again):", "s3cret s3cret")
         .ends();
     assert_eq!(status, 0);
-    assert!(
-        seen.contains("created superuser `grace` in schema `acme`"),
-        "{seen}"
-    );
+    assert!(seen.contains("created superuser `grace` in schema `acme`"), "{seen}");
     assert!(!seen.contains("s3cr"), "{seen}");
     insta::assert_snapshot!(users(&project, &["acme"]).await, @r"
     acme|ada||t
@@ -431,32 +415,17 @@ async fn a_person_is_asked_until_the_answers_are_right() {
 async fn a_question_ends_with_ctrl_c_and_with_the_end_of_the_input() {
     let project = project_with(["acme"]).await;
     let create = "tenant-command --schema acme createsuperuser";
-    let (seen, status) = project
-        .terminal(create)
-        .sees("Username:")
-        .presses("\x03")
-        .ends();
+    let (seen, status) = project.terminal(create).sees("Username:").presses("\x03").ends();
     assert_eq!(status, 130);
     assert!(seen.contains("interrupted"), "{seen}");
 
     let create = format!("{create} --username ada --email ada@example.com");
-    let (_, status) = project
-        .terminal(&create)
-        .sees("Password:")
-        .presses("\x03")
-        .ends();
+    let (_, status) = project.terminal(&create).sees("Password:").presses("\x03").ends();
     assert_eq!(status, 130);
 
-    let (seen, status) = project
-        .terminal(&create)
-        .sees("Password:")
-        .presses("\x04")
-        .ends();
+    let (seen, status) = project.terminal(&create).sees("Password:").presses("\x04").ends();
     assert_eq!(status, 2);
-    assert!(
-        seen.contains("`Password` was not answered: the input ended"),
-        "{seen}"
-    );
+    assert!(seen.contains("`Password` was not answered: the input ended"), "{seen}");
     assert_eq!(users(&project, &["acme"]).await, "");
 }
 
@@ -464,21 +433,16 @@ async fn a_question_ends_with_ctrl_c_and_with_the_end_of_the_input() {
 async fn the_terminal_is_as_it_was_after_a_question() {
     let project = project_with(["acme"]).await;
     let ask = "tenant-command --schema acme createsuperuser --email ada@example.com";
-    for (ask, question) in [
-        (ask.to_owned(), "Username:"),
-        (format!("{ask} --username ada"), "Password:"),
-    ] {
+    for (ask, question) in
+        [(ask.to_owned(), "Username:"), (format!("{ask} --username ada"), "Password:")]
+    {
         // From a shell, so that something is left to look at the terminal.
         let script = format!(
             "trap : INT; before=$(stty -g); {} {ask}; echo status $?; \
              test \"$before\" = \"$(stty -g)\" && echo as it was",
             env!("CARGO_BIN_EXE_tenantctl")
         );
-        let (seen, _) = project
-            .terminal(&exec(&script))
-            .sees(question)
-            .presses("\x03")
-            .ends();
+        let (seen, _) = project.terminal(&exec(&script)).sees(question).presses("\x03").ends();
         assert!(seen.contains("status 130\r\nas it was"), "{seen}");
         assert!(seen.contains("\x1b[?25h"), "the cursor is shown: {seen:?}");
     }
@@ -768,10 +732,7 @@ async fn a_program_finds_the_tenants_tables_whatever_the_name() {
 
         let ask =
             shell_words::quote("select current_schema(), 'users'::regclass::oid").into_owned();
-        assert_eq!(
-            project.run(&format!("tenant-command psql {schema} -- -AtXc {ask}")),
-            found
-        );
+        assert_eq!(project.run(&format!("tenant-command psql {schema} -- -AtXc {ask}")), found);
     }
 }
 
@@ -789,10 +750,7 @@ async fn the_url_is_understood_by_sqlx() {
         let url = String::from_utf8(output.stdout).unwrap();
         let mut connection = PgConnection::connect(&url).await.unwrap();
         let schema = sqlx::query_scalar("select current_schema()::text");
-        assert_eq!(
-            schema.fetch_one(&mut connection).await.ok(),
-            Some(name.to_owned())
-        );
+        assert_eq!(schema.fetch_one(&mut connection).await.ok(), Some(name.to_owned()));
     }
 }
 
@@ -870,11 +828,7 @@ async fn a_signal_is_the_programs() {
 async fn ctrl_c_reaches_the_program_once() {
     let project = project_with(["acme"]).await;
     let script = "n=0; trap 'n=$((n+1))' INT; echo ready; sleep 1; sleep 1; echo caught $n; exit 5";
-    let (seen, status) = project
-        .terminal(&exec(script))
-        .sees("ready")
-        .presses("\x03")
-        .ends();
+    let (seen, status) = project.terminal(&exec(script)).sees("ready").presses("\x03").ends();
     assert_eq!(status, 5);
     assert!(seen.contains("caught 1"), "{seen}");
 }
@@ -885,11 +839,7 @@ async fn no_password_is_seen_in_the_list_of_processes() {
     let ask = format!("select pg_sleep(30), '{}'", project.path("").display());
     let ask = shell_words::quote(&ask);
     let mut psql = project.command(&format!("tenant-command --schema acme psql -- -Xc {ask}"));
-    let mut psql = psql
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut psql = psql.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let mut processes = String::new();
     let path = project.path("").display().to_string();
     eventually("psql runs", async || {

@@ -13,28 +13,16 @@ const PAGE: &str = "docs/architecture.md";
 fn what_it_names_is_there() {
     let page = read(PAGE);
     for span in markdown::code_spans(&page) {
-        if ["src/", "tests/"]
-            .iter()
-            .any(|folder| span.starts_with(folder))
-        {
-            assert!(
-                path(&span).exists(),
-                "{PAGE} names `{span}`, which is not there"
-            );
+        if ["src/", "tests/"].iter().any(|folder| span.starts_with(folder)) {
+            assert!(path(&span).exists(), "{PAGE} names `{span}`, which is not there");
         }
     }
     for section in page.split("\n### ").skip(1) {
         let folder = section.split('`').nth(1).expect("its heading is a folder");
-        for row in markdown::rows(section)
-            .iter()
-            .filter(|row| row[0].ends_with(".rs"))
-        {
+        for row in markdown::rows(section).iter().filter(|row| row[0].ends_with(".rs")) {
             for file in row[0].split("`, `") {
                 let file = format!("{folder}{file}");
-                assert!(
-                    path(&file).exists(),
-                    "{PAGE} names `{file}`, which is not there"
-                );
+                assert!(path(&file).exists(), "{PAGE} names `{file}`, which is not there");
             }
         }
     }
@@ -49,10 +37,7 @@ fn every_folder_is_named() {
         .filter(|folder| folder != "src")
         .collect();
     for folder in folders {
-        assert!(
-            page.contains(&format!("`{folder}/`")),
-            "{PAGE} does not name `{folder}/`"
-        );
+        assert!(page.contains(&format!("`{folder}/`")), "{PAGE} does not name `{folder}/`");
     }
 }
 

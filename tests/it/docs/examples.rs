@@ -82,10 +82,7 @@ fn run<E: std::borrow::Borrow<Example>>(examples: &[E], folder: &Path, variables
         let Example { command, output } = example.borrow();
         let shown = output.join("\n");
         let is_same = output.is_empty() || loosely(&shown) == loosely(printed);
-        assert!(
-            is_same,
-            "`{command}` is shown with:\n{shown}\nand prints:\n{printed}"
-        );
+        assert!(is_same, "`{command}` is shown with:\n{shown}\nand prints:\n{printed}");
     }
 }
 
@@ -106,18 +103,11 @@ fn loosely(text: &str) -> Vec<Vec<String>> {
     let text = DIFFERS.replace_all(text, " DIFFERS ");
     let words = |line: &str| {
         let words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
-        let mut words: Vec<String> = words
-            .filter(|it| !it.is_empty())
-            .map(str::to_owned)
-            .collect();
+        let mut words: Vec<String> = words.filter(|it| !it.is_empty()).map(str::to_owned).collect();
         words.sort();
         words
     };
-    let mut lines: Vec<_> = text
-        .lines()
-        .map(words)
-        .filter(|it| !it.is_empty())
-        .collect();
+    let mut lines: Vec<_> = text.lines().map(words).filter(|it| !it.is_empty()).collect();
     lines.sort();
     lines
 }
@@ -164,11 +154,7 @@ fn invocations(page: &str) -> Vec<Vec<String>> {
 fn in_line(line: &str) -> Vec<Vec<String>> {
     // A here-document's text is not the shell's.
     let line = line.lines().next().unwrap_or_default();
-    let line = line
-        .split(" #")
-        .next()
-        .unwrap_or_default()
-        .replace(';', " ; ");
+    let line = line.split(" #").next().unwrap_or_default().replace(';', " ; ");
     let words = shell_words::split(&line).unwrap_or_default();
     let is_operator = |word: &String| {
         ["|", "&&", "||", ";"].contains(&word.as_str()) || word.starts_with(['<', '>'])
@@ -198,10 +184,7 @@ fn is_understood(words: &[String], folder: &Path) -> Result<(), String> {
 fn what_is_not_there_yet_is_not_there() {
     let (readme, changelog) = (read("README.md"), read("CHANGELOG.md"));
     let commands: Vec<String> = commands().iter().map(|it| it.join(" ")).collect();
-    for list in [
-        section(&readme, "## Not yet"),
-        section(&changelog, "### Not yet"),
-    ] {
+    for list in [section(&readme, "## Not yet"), section(&changelog, "### Not yet")] {
         for name in code_spans(list) {
             assert!(!commands.contains(&name), "`{name}` is there by now");
         }

@@ -27,10 +27,7 @@ fn leads_somewhere(page: &str, link: &str) -> bool {
     let target = target.to_str().expect("pages have plain names");
     let is_there = path(target).exists();
     is_there
-        && (anchor.is_empty()
-            || markdown::anchors(&read(target))
-                .iter()
-                .any(|it| it == anchor))
+        && (anchor.is_empty() || markdown::anchors(&read(target)).iter().any(|it| it == anchor))
 }
 
 #[test]
@@ -43,9 +40,7 @@ fn every_page_is_linked_to() {
         .collect();
     for page in pages().iter().filter(|page| *page != index) {
         let name = page.rsplit('/').next().expect("split gives a part");
-        let is_linked = linked
-            .iter()
-            .any(|link| link.rsplit('/').next() == Some(name));
+        let is_linked = linked.iter().any(|link| link.rsplit('/').next() == Some(name));
         assert!(is_linked, "no page links to {page}");
     }
 }

@@ -46,10 +46,7 @@ impl Block {
         let mut examples: Vec<Example> = Vec::new();
         for line in &self.lines {
             if let Some(command) = line.strip_prefix("$ ") {
-                examples.push(Example {
-                    command: command.to_owned(),
-                    output: Vec::new(),
-                });
+                examples.push(Example { command: command.to_owned(), output: Vec::new() });
                 continue;
             }
             let example = examples.last_mut().expect("a command comes first");
@@ -69,18 +66,14 @@ pub(super) fn code_spans(page: &str) -> Vec<String> {
     // A span may go over the end of a line.
     let prose = split(page).1.join("\n");
     static SPAN: LazyLock<Regex> = LazyLock::new(|| Regex::new("`([^`]+)`").unwrap());
-    SPAN.captures_iter(&prose)
-        .map(|found| found[1].replace('\n', " "))
-        .collect()
+    SPAN.captures_iter(&prose).map(|found| found[1].replace('\n', " ")).collect()
 }
 
 /// Returns where the links of a page lead.
 pub(super) fn links(page: &str) -> Vec<String> {
     static LINK: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\]\(([^)\s]+)\)").unwrap());
     let prose = split(page).1.join("\n");
-    LINK.captures_iter(&prose)
-        .map(|found| found[1].to_owned())
-        .collect()
+    LINK.captures_iter(&prose).map(|found| found[1].to_owned()).collect()
 }
 
 /// Returns the anchors of a page's headings, as GitHub makes them.
@@ -91,10 +84,7 @@ pub(super) fn anchors(page: &str) -> Vec<String> {
         .map(|heading| {
             let text = heading.trim_start_matches('#').trim().to_lowercase();
             let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
-            text.chars()
-                .filter(kept)
-                .collect::<String>()
-                .replace(' ', "-")
+            text.chars().filter(kept).collect::<String>().replace(' ', "-")
         })
         .collect()
 }
@@ -105,17 +95,11 @@ pub(super) fn rows(page: &str) -> Vec<Vec<String>> {
     let is_row = |line: &&&str| line.starts_with('|') && !line.starts_with("|--");
     let mut rows = Vec::new();
     for (index, line) in prose.iter().enumerate().filter(|(_, line)| is_row(line)) {
-        let is_header = prose
-            .get(index + 1)
-            .is_some_and(|next| next.starts_with("|--"));
+        let is_header = prose.get(index + 1).is_some_and(|next| next.starts_with("|--"));
         if !is_header {
             let inner = line.strip_prefix("|").and_then(|it| it.strip_suffix("|"));
             let cells = inner.expect("a row is closed").split("|");
-            rows.push(
-                cells
-                    .map(|cell| cell.trim().trim_matches('`').to_owned())
-                    .collect(),
-            );
+            rows.push(cells.map(|cell| cell.trim().trim_matches('`').to_owned()).collect());
         }
     }
     rows

@@ -66,10 +66,7 @@ fn commands_page() -> String {
     }
     page += "\n## Everywhere\n\n";
     let everywhere = to_markdown(&help(&[]), |heading| heading == "Everywhere");
-    page += everywhere
-        .split_once("**Everywhere**\n\n")
-        .expect("there is one")
-        .1;
+    page += everywhere.split_once("**Everywhere**\n\n").expect("there is one").1;
     page
 }
 
@@ -88,10 +85,7 @@ fn to_markdown(help: &str, is_wanted: impl Fn(&str) -> bool) -> String {
             }
             Some(_) => {}
             None if first.starts_with("Usage: ") => {
-                parts.push(format!(
-                    "```text\n{}\n```",
-                    first.trim_start_matches("Usage: ")
-                ));
+                parts.push(format!("```text\n{}\n```", first.trim_start_matches("Usage: ")));
             }
             None if first.starts_with("Exit statuses: ") => {}
             None => parts.push(part.lines().collect::<Vec<_>>().join(" ")),
@@ -177,15 +171,9 @@ fn keys_are_those_of_the_configuration() {
         }
     }
     let page = read("docs/reference/configuration.md");
-    let rows: Vec<_> = rows(&page)
-        .into_iter()
-        .filter(|row| row.len() == 3)
-        .collect();
+    let rows: Vec<_> = rows(&page).into_iter().filter(|row| row.len() == 3).collect();
     let named: Vec<&str> = rows.iter().map(|row| row[0].as_str()).collect();
-    assert_eq!(
-        named,
-        keys.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>()
-    );
+    assert_eq!(named, keys.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>());
     for (row, (key, default)) in rows.iter().zip(&keys) {
         // What `[migrate]` leaves out is the flag's default.
         let default = match key.strip_prefix("migrate.") {
@@ -208,10 +196,8 @@ fn default_of_flag(name: &str) -> String {
 fn exit_statuses_are_those_that_help_shows() {
     let help = help(&[]).replace('\n', " ");
     let sentence = help.split_once("Exit statuses: ").expect("it lists them").1;
-    let numbers: Vec<&str> = sentence
-        .split(", ")
-        .filter_map(|part| part.split(' ').next())
-        .collect();
+    let numbers: Vec<&str> =
+        sentence.split(", ").filter_map(|part| part.split(' ').next()).collect();
     let readme = read("README.md");
     let page = read("docs/reference/exit-statuses.md");
     for table in [section(&readme, "## Exit statuses"), &page] {

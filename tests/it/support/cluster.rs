@@ -81,15 +81,8 @@ impl Run {
     }
 
     fn of(programs: &ServerPrograms) -> Run {
-        let version = programs
-            .version()
-            .text
-            .split(' ')
-            .next()
-            .unwrap_or_default();
-        Run {
-            name: format!("postgres-{version}"),
-        }
+        let version = programs.version().text.split(' ').next().unwrap_or_default();
+        Run { name: format!("postgres-{version}") }
     }
 
     /// Returns where the servers of this run are, each in a folder of its own.
@@ -163,10 +156,7 @@ async fn all_processes_of_a_run_share_one_cluster() {
     another.args(["--exact", "support::cluster::tells_its_port", "--nocapture"]);
     let output = another.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        said.contains(&format!("port {};", connection().port)),
-        "{said}"
-    );
+    assert!(said.contains(&format!("port {};", connection().port)), "{said}");
 }
 
 #[test]

@@ -20,9 +20,7 @@ impl OwnServer {
         let folder = cluster::folder_for_a_server();
         // What was committed is there after a crash.
         let server = cluster::disposable(&folder).setting("synchronous_commit", "on");
-        let server = settings
-            .iter()
-            .fold(server, |it, (name, value)| it.setting(name, value));
+        let server = settings.iter().fold(server, |it, (name, value)| it.setting(name, value));
         server.start().expect("the test needs a Postgres");
         OwnServer { folder, server }
     }

@@ -66,11 +66,7 @@ impl PgBouncer {
     /// Returns the database's URL by way of the pooler.
     pub(crate) fn url(&self) -> String {
         let port = self.port;
-        ServerConnection {
-            port,
-            ..self.server.clone()
-        }
-        .url()
+        ServerConnection { port, ..self.server.clone() }.url()
     }
 }
 
@@ -84,13 +80,11 @@ impl Drop for PgBouncer {
 
 /// Debian keeps it where only root's PATH leads.
 fn program() -> Option<&'static str> {
-    let found = ["pgbouncer", "/usr/sbin/pgbouncer"]
-        .into_iter()
-        .find(|program| {
-            let mut command = Command::new(program);
-            command.arg("--version").stdout(Stdio::null());
-            command.status().is_ok()
-        });
+    let found = ["pgbouncer", "/usr/sbin/pgbouncer"].into_iter().find(|program| {
+        let mut command = Command::new(program);
+        command.arg("--version").stdout(Stdio::null());
+        command.status().is_ok()
+    });
     if found.is_none() {
         println!("skipped: pgbouncer is not installed");
     }
@@ -98,13 +92,7 @@ fn program() -> Option<&'static str> {
 }
 
 fn configuration(server: &ServerConnection, port: u16) -> String {
-    let ServerConnection {
-        host,
-        port: server_port,
-        user,
-        password,
-        database,
-    } = server;
+    let ServerConnection { host, port: server_port, user, password, database } = server;
     format!(
         "[databases]\n\
          {database} = host={host} port={server_port} user={user} password={password}\n\

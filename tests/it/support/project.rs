@@ -253,15 +253,8 @@ impl Drop for Dropped {
 
 async fn create_database(server: &ServerConnection) -> ServerConnection {
     let name = format!("test_{:016x}", fastrand::u64(..));
-    on_cluster(
-        server,
-        &format!("create database {name} template template0"),
-    )
-    .await;
-    ServerConnection {
-        database: name,
-        ..server.clone()
-    }
+    on_cluster(server, &format!("create database {name} template template0")).await;
+    ServerConnection { database: name, ..server.clone() }
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -319,10 +312,7 @@ async fn the_program_runs_in_the_project() {
     project.shared_migration("V1__a.sql", "select 1");
     project.tenant_migration("V1__b.sql", "select 1");
     assert!(project.path("migrations/tenant/V1__b.sql").exists());
-    assert_eq!(
-        project.run("--version"),
-        project.run_with_stdin("--version", "")
-    );
+    assert_eq!(project.run("--version"), project.run_with_stdin("--version", ""));
     assert_eq!(project.terminal("--version").ends().1, 0);
 }
 
@@ -330,10 +320,7 @@ async fn the_program_runs_in_the_project() {
 async fn output_is_shown_in_one_text() {
     let project = Project::empty().await;
     let mut shell = Command::new("sh");
-    shell
-        .arg("-c")
-        .arg("pwd; echo \"$0\" >&2; exit 4")
-        .arg(project.database().url());
+    shell.arg("-c").arg("pwd; echo \"$0\" >&2; exit 4").arg(project.database().url());
     let output = shell.current_dir(project.path("")).output().unwrap();
     insta::assert_snapshot!(project.shown(&output), @r"
     [project]

@@ -53,19 +53,12 @@ impl Proxy {
                 thread::spawn(move || wire.serve(client));
             }
         });
-        Proxy {
-            server: server.clone(),
-            port,
-            wire,
-        }
+        Proxy { server: server.clone(), port, wire }
     }
 
     /// Returns the database's URL by way of the proxy.
     pub(crate) fn url(&self) -> String {
-        let server = ServerConnection {
-            port: self.port,
-            ..self.server.clone()
-        };
+        let server = ServerConnection { port: self.port, ..self.server.clone() };
         // In the clear, so that messages can be told apart.
         format!("{}?sslmode=disable", server.url())
     }

@@ -15,10 +15,7 @@ static PATTERNS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r"\b\d+(\.\d+)? ?(ms|µs)\b|\b\d+\.\d+ ?s\b", "[time]"),
         (r"\bfor \d+s\b", "for [time]"),
         (r"\b(pid|process) \d+\b", "$1 [pid]"),
-        (
-            r#""transaction_seconds":[\d.]+"#,
-            r#""transaction_seconds":[time]"#,
-        ),
+        (r#""transaction_seconds":[\d.]+"#, r#""transaction_seconds":[time]"#),
         (r#""seconds":[\d.e-]+"#, r#""seconds":[time]"#),
         (r#""pid":\s*\d+"#, r#""pid":[pid]"#),
     ];
@@ -49,12 +46,10 @@ impl Redactor {
         let text = self
             .words
             .iter()
-            .fold(text.to_owned(), |text, (word, shown)| {
-                text.replace(word, shown)
-            });
-        PATTERNS.iter().fold(text, |text, (pattern, shown)| {
-            pattern.replace_all(&text, *shown).into_owned()
-        })
+            .fold(text.to_owned(), |text, (word, shown)| text.replace(word, shown));
+        PATTERNS
+            .iter()
+            .fold(text, |text, (pattern, shown)| pattern.replace_all(&text, *shown).into_owned())
     }
 }
 

@@ -18,10 +18,7 @@ impl Terminal {
         command.env("TERM", "xterm").stdin(Stdio::inherit());
         let mut session = Session::spawn(command).unwrap();
         session.set_expect_timeout(Some(Duration::from_secs(30)));
-        Terminal {
-            session,
-            seen: String::new(),
-        }
+        Terminal { session, seen: String::new() }
     }
 
     /// Waits until the program has shown a text.
@@ -60,10 +57,7 @@ impl Terminal {
 #[test]
 fn a_terminal_shows_and_takes_text() {
     let mut shell = Command::new("sh");
-    shell.args([
-        "-c",
-        "printf 'name? '; read name; test -t 0 && echo hello $name; exit 3",
-    ]);
+    shell.args(["-c", "printf 'name? '; read name; test -t 0 && echo hello $name; exit 3"]);
     let (seen, status) = Terminal::open(shell).answers("name? ", "acme").ends();
     assert!(seen.contains("hello acme"), "{seen}");
     assert_eq!(status, 3);
@@ -72,10 +66,7 @@ fn a_terminal_shows_and_takes_text() {
 #[test]
 fn ctrl_c_in_a_terminal_is_an_interrupt() {
     let mut shell = Command::new("sh");
-    shell.args([
-        "-c",
-        "trap 'exit 130' INT; echo ready; while :; do sleep 0.1; done",
-    ]);
+    shell.args(["-c", "trap 'exit 130' INT; echo ready; while :; do sleep 0.1; done"]);
     let (_, status) = Terminal::open(shell).sees("ready").presses("\x03").ends();
     assert_eq!(status, 130);
 }

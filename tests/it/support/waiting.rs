@@ -52,13 +52,7 @@ async fn a_blocker_makes_others_wait_until_it_is_released() {
     let held =
         "select a.application_name, l.pid from pg_locks l join pg_stat_activity a using (pid)
                  where l.relation = 'orders'::regclass";
-    assert_eq!(
-        project.query(held).await,
-        format!("blocker|{}", blocker.pid)
-    );
+    assert_eq!(project.query(held).await, format!("blocker|{}", blocker.pid));
     blocker.release().await;
-    eventually("the lock is gone", async || {
-        project.query(held).await.is_empty()
-    })
-    .await;
+    eventually("the lock is gone", async || project.query(held).await.is_empty()).await;
 }

@@ -89,11 +89,7 @@ impl AskArgs {
             "" if !is_required => Ok(Ok(None)),
             given => Ok(verdict(given).map(Some)),
         };
-        let question = if is_required {
-            "E-mail"
-        } else {
-            "E-mail [none]"
-        };
+        let question = if is_required { "E-mail" } else { "E-mail [none]" };
         person.text(question, None, check).await
     }
 

@@ -80,9 +80,7 @@ async fn known(target: &Target, username: Username) -> Result<Username, CommandE
 
 fn say_changed(report: &Report, target: &Target, username: &Username) {
     let schema = target.shown();
-    report.answer(format!(
-        "changed the password of `{username}` in schema `{schema}`"
-    ));
+    report.answer(format!("changed the password of `{username}` in schema `{schema}`"));
     let schema = target.scope.schema.as_str();
     let fields = json!({ "state": "changed", "schema": schema, "username": username.as_str() });
     report.object("user", fields);

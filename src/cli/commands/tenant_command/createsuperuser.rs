@@ -62,11 +62,7 @@ impl CreatesuperuserArgs {
             Some(password) => password,
             None => self.ask.password(report).await?,
         };
-        Ok(NewUser {
-            username,
-            email,
-            password,
-        })
+        Ok(NewUser { username, email, password })
     }
 
     async fn ask_for_username(
@@ -96,9 +92,7 @@ async fn new(target: &Target, username: Username) -> Result<Username, CommandErr
 
 fn say_created(report: &Report, target: &Target, username: &Username) {
     let schema = target.shown();
-    report.answer(format!(
-        "created superuser `{username}` in schema `{schema}`"
-    ));
+    report.answer(format!("created superuser `{username}` in schema `{schema}`"));
     let schema = target.scope.schema.as_str();
     let fields = json!({ "state": "created", "schema": schema, "username": username.as_str() });
     report.object("user", fields);

@@ -30,8 +30,6 @@ fn program() -> OsString {
     if std::env::split_paths(&path).any(|folder| folder.join("psql").is_file()) {
         return "psql".into();
     }
-    let beside = ServerPrograms::find()
-        .ok()
-        .and_then(|it| it.program("psql"));
+    let beside = ServerPrograms::find().ok().and_then(|it| it.program("psql"));
     beside.map_or_else(|| "psql".into(), Into::into)
 }

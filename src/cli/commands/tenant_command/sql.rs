@@ -69,10 +69,7 @@ fn show(report: &Report, index: usize, answer: &Answer) {
         let header: Vec<String> = columns.iter().map(|name| printable(name)).collect();
         let header: Vec<&str> = header.iter().map(String::as_str).collect();
         let owned = |value: Option<&str>| value.map(str::to_owned);
-        let rows: Vec<_> = rows
-            .iter()
-            .map(|row| row.values().map(owned).collect())
-            .collect();
+        let rows: Vec<_> = rows.iter().map(|row| row.values().map(owned).collect()).collect();
         report.list("row", &header, &rows);
     }
     report.say(tag(answer));
@@ -88,9 +85,8 @@ fn tag(answer: &Answer) -> String {
 }
 
 /// What is told with a count, be it 0.
-const COUNTED: [&str; 8] = [
-    "SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "FETCH", "MOVE", "COPY",
-];
+const COUNTED: [&str; 8] =
+    ["SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "FETCH", "MOVE", "COPY"];
 
 /// Returns what was done, as Postgres tells it.
 fn command(answer: &Answer) -> &str {
@@ -103,10 +99,8 @@ fn command(answer: &Answer) -> &str {
 fn show_json(report: &Report, statement: usize, answer: &Answer) {
     for row in &answer.rows.rows {
         let columns = distinct(&answer.rows.columns);
-        let row: Map<String, Value> = columns
-            .into_iter()
-            .zip(row.values().map(Value::from))
-            .collect();
+        let row: Map<String, Value> =
+            columns.into_iter().zip(row.values().map(Value::from)).collect();
         report.object("row", json!({ "statement": statement, "row": row }));
     }
     let (command, rows) = (command(answer), answer.rows.affected);

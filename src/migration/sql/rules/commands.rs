@@ -21,17 +21,15 @@ pub(super) fn problem(node: &Node, look: &Look) -> Option<Problem> {
         Kind::SET_TRANSACTION => Some(Problem::TransactionControl { command: command() }),
         Kind::SET => set(node, look),
         Kind::RESET => Some(reset(node)),
-        Kind::DISCARD if has(node, Kind::DISCARD_ALL) => Some(Problem::SettingReset {
-            command: "DISCARD ALL".to_owned(),
-        }),
+        Kind::DISCARD if has(node, Kind::DISCARD_ALL) => {
+            Some(Problem::SettingReset { command: "DISCARD ALL".to_owned() })
+        }
         Kind::SET_ROLE | Kind::RESET_ROLE | Kind::SET_SESSION_AUTH | Kind::RESET_SESSION_AUTH => {
             Some(Problem::Role { command: command() })
         }
         Kind::LOAD => Some(Problem::LibraryLoaded),
         Kind::COPY if contains(node, &[Kind::COPY_STDIN, Kind::COPY_STDOUT]) => {
-            Some(Problem::CopyFromStdin {
-                into_table: has(node, Kind::COPY_FROM),
-            })
+            Some(Problem::CopyFromStdin { into_table: has(node, Kind::COPY_FROM) })
         }
         Kind::DROP_SCHEMA | Kind::ALTER_SCHEMA => Some(schema_change(node, look)),
         Kind::CREATE_SCHEMA if look.is_tenant() => Some(schema_change(node, look)),
@@ -41,32 +39,21 @@ pub(super) fn problem(node: &Node, look: &Look) -> Option<Problem> {
 }
 
 fn schema_change(node: &Node, look: &Look) -> Problem {
-    Problem::SchemaChange {
-        command: kind(node),
-        folder_is_shared: !look.is_tenant(),
-    }
+    Problem::SchemaChange { command: kind(node), folder_is_shared: !look.is_tenant() }
 }
 
 fn set(node: &Node, look: &Look) -> Option<Problem> {
     let name = match child(node, Kind::SET_CONFIG) {
-        Some(config) => path(&child(&config, Kind::CONFIG_PARAMETER_REF)?)
-            .join(".")
-            .to_lowercase(),
+        Some(config) => path(&child(&config, Kind::CONFIG_PARAMETER_REF)?).join(".").to_lowercase(),
         None if has(node, Kind::SET_SCHEMA_VALUE) => "schema".to_owned(),
         None if has(node, Kind::SET_TIME_ZONE) => "timezone".to_owned(),
         None if has(node, Kind::SET_XML_OPTION) => "xmloption".to_owned(),
         None => return None,
     };
     match name.as_str() {
-        "search_path" => Some(Problem::SearchPath {
-            command: "SET search_path".to_owned(),
-        }),
-        "schema" => Some(Problem::SearchPath {
-            command: "SET SCHEMA".to_owned(),
-        }),
-        "role" | "session_authorization" => Some(Problem::Role {
-            command: format!("SET {name}"),
-        }),
+        "search_path" => Some(Problem::SearchPath { command: "SET search_path".to_owned() }),
+        "schema" => Some(Problem::SearchPath { command: "SET SCHEMA".to_owned() }),
+        "role" | "session_authorization" => Some(Problem::Role { command: format!("SET {name}") }),
         _ if !has(node, Kind::LOCAL_SCOPE) => Some(setting(name, look)),
         _ if !look.in_transaction => Some(Problem::SettingWithoutEffect { name }),
         _ => None,
@@ -74,10 +61,7 @@ fn set(node: &Node, look: &Look) -> Option<Problem> {
 }
 
 fn setting(name: String, look: &Look) -> Problem {
-    Problem::SessionSetting {
-        name,
-        in_transaction: look.in_transaction,
-    }
+    Problem::SessionSetting { name, in_transaction: look.in_transaction }
 }
 
 fn reset(node: &Node) -> Problem {
@@ -209,29 +193,21 @@ pub(super) fn needs_no_transaction(node: &Node) -> Option<Problem> {
     Some(Problem::NeedsNoTransaction { command })
 }
 
-const WHOLE_REINDEX: [Kind; 3] = [
-    Kind::REINDEX_TARGET_SCHEMA,
-    Kind::REINDEX_TARGET_DATABASE,
-    Kind::REINDEX_TARGET_SYSTEM,
-];
+const WHOLE_REINDEX: [Kind; 3] =
+    [Kind::REINDEX_TARGET_SCHEMA, Kind::REINDEX_TARGET_DATABASE, Kind::REINDEX_TARGET_SYSTEM];
 
 fn is_concurrent(reindex: &Node) -> bool {
-    let option = reindex
-        .descendants()
-        .find(|node| node.kind() == Kind::REINDEX_OPTION_CONCURRENTLY);
+    let option =
+        reindex.descendants().find(|node| node.kind() == Kind::REINDEX_OPTION_CONCURRENTLY);
     match option {
         Some(option) => !says_no(&option),
-        None => reindex
-            .children()
-            .any(|target| has(&target, Kind::CONCURRENTLY_KW)),
+        None => reindex.children().any(|target| has(&target, Kind::CONCURRENTLY_KW)),
     }
 }
 
 /// A new subscription makes a slot on the publisher unless it says not to.
 fn creates_a_slot(subscription: &Node) -> bool {
-    let options = subscription
-        .descendants()
-        .filter(|node| node.kind() == Kind::ATTRIBUTE_OPTION);
+    let options = subscription.descendants().filter(|node| node.kind() == Kind::ATTRIBUTE_OPTION);
     !options.into_iter().any(|option| {
         let name = child(&option, Kind::ATTRIBUTE_NAME).map(|node| name(&node));
         matches!(name.as_deref(), Some("create_slot" | "connect")) && says_no(&option)
@@ -239,8 +215,6 @@ fn creates_a_slot(subscription: &Node) -> bool {
 }
 
 fn says_no(option: &Node) -> bool {
-    let last = option
-        .last_token()
-        .map(|token| token.text().trim_matches('\'').to_lowercase());
+    let last = option.last_token().map(|token| token.text().trim_matches('\'').to_lowercase());
     matches!(last.as_deref(), Some("false" | "off" | "no" | "0"))
 }

@@ -29,9 +29,7 @@ pub(super) fn run_now(kind: Kind) -> bool {
 
 /// Returns what is wrong with the calls below a node.
 pub(super) fn problems(node: &Node, look: &Look) -> impl Iterator<Item = (Node, Problem)> {
-    let calls = node
-        .descendants()
-        .filter(|node| node.kind() == Kind::CALL_EXPR);
+    let calls = node.descendants().filter(|node| node.kind() == Kind::CALL_EXPR);
     calls.filter_map(|call| Some((call.clone(), problem(&call, look)?)))
 }
 
@@ -58,19 +56,13 @@ const SESSION_LOCKS: [&str; 7] = [
 fn set_config(call: &Node, look: &Look) -> Option<Problem> {
     let arguments = literal_arguments(call);
     let name = arguments.first()?.as_ref()?.to_lowercase();
-    let is_local = arguments
-        .get(2)
-        .and_then(Option::as_deref)
-        .is_some_and(is_true);
+    let is_local = arguments.get(2).and_then(Option::as_deref).is_some_and(is_true);
     let command = format!("set_config('{name}', …)");
     match name.as_str() {
         "search_path" => Some(Problem::SearchPath { command }),
         "role" | "session_authorization" => Some(Problem::Role { command }),
         _ if is_local => None,
-        _ => Some(Problem::SessionSetting {
-            name,
-            in_transaction: look.in_transaction,
-        }),
+        _ => Some(Problem::SessionSetting { name, in_transaction: look.in_transaction }),
     }
 }
 

@@ -12,19 +12,13 @@ pub(super) fn problem(node: &Node) -> Option<Problem> {
     let state = |made: Kind, undo: &str| {
         let name = name(&child(node, made)?);
         let undo = format!("{undo} {name}");
-        Some(Problem::SessionState {
-            command: kind(node),
-            name,
-            undo,
-        })
+        Some(Problem::SessionState { command: kind(node), name, undo })
     };
     match node.kind() {
         Kind::PREPARE => state(Kind::PREPARED_STATEMENT, "DEALLOCATE"),
         Kind::DECLARE if has(node, Kind::WITH_HOLD) => state(Kind::CURSOR, "CLOSE"),
         Kind::LISTEN => state(Kind::CHANNEL, "UNLISTEN"),
-        _ => Some(Problem::TemporaryObject {
-            name: temporary(node)?,
-        }),
+        _ => Some(Problem::TemporaryObject { name: temporary(node)? }),
     }
 }
 
@@ -47,16 +41,11 @@ pub(super) fn forgive(found: &mut Vec<Found>, pieces: &[Piece]) {
     if !found.iter().any(|(_, problem)| thing(problem).is_some()) {
         return;
     }
-    let undone: Vec<_> = pieces
-        .iter()
-        .filter_map(|piece| piece.node.as_ref())
-        .flat_map(undone)
-        .collect();
+    let undone: Vec<_> =
+        pieces.iter().filter_map(|piece| piece.node.as_ref()).flat_map(undone).collect();
     found.retain(|(offset, problem)| {
         let is_undone = |thing: Thing| {
-            undone
-                .iter()
-                .any(|(place, undone)| place > offset && undone.includes(thing))
+            undone.iter().any(|(place, undone)| place > offset && undone.includes(thing))
         };
         !thing(problem).is_some_and(is_undone)
     });
@@ -115,18 +104,11 @@ fn undone(node: &Node) -> Vec<(usize, Undone)> {
         Kind::UNLISTEN => vec![Undone::Channel(named(Kind::CHANNEL_REF))],
         _ => Vec::new(),
     };
-    undone
-        .into_iter()
-        .map(|undone| (range(node).start, undone))
-        .collect()
+    undone.into_iter().map(|undone| (range(node).start, undone)).collect()
 }
 
 fn dropped(node: &Node) -> Vec<Undone> {
     let names = [Kind::TABLE_NAME_REF, Kind::VIEW_REF, Kind::SEQUENCE_REF];
-    let children = node
-        .children()
-        .filter(|child| names.contains(&child.kind()));
-    children
-        .map(|child| Undone::Relation(path(&child).pop()))
-        .collect()
+    let children = node.children().filter(|child| names.contains(&child.kind()));
+    children.map(|child| Undone::Relation(path(&child).pop())).collect()
 }

@@ -37,17 +37,8 @@ fn problem(named: Named, look: &Look) -> Option<Problem> {
     if named.schema == "pg_temp" || (is_readable && !named.changed) {
         return None;
     }
-    let Named {
-        schema,
-        object,
-        changed,
-    } = named;
-    Some(Problem::OtherSchema {
-        schema,
-        object,
-        changed,
-        is_shared,
-    })
+    let Named { schema, object, changed } = named;
+    Some(Problem::OtherSchema { schema, object, changed, is_shared })
 }
 
 fn named(node: &Node) -> Option<Named> {
@@ -57,22 +48,15 @@ fn named(node: &Node) -> Option<Named> {
         Kind::CALL_EXPR => qualified(callee(node), false),
         Kind::SCHEMA_REF => {
             let schema = Some(name(node)).filter(|_| !HANDLED_ELSEWHERE.contains(&parent))?;
-            Some(Named {
-                object: schema.clone(),
-                schema,
-                changed: true,
-            })
+            Some(Named { object: schema.clone(), schema, changed: true })
         }
         _ => None,
     }
 }
 
 /// Where a schema stands that another rule speaks about, or that is not one of this database.
-const HANDLED_ELSEWHERE: [Kind; 3] = [
-    Kind::ALTER_SCHEMA,
-    Kind::DROP_SCHEMA,
-    Kind::IMPORT_FOREIGN_SCHEMA,
-];
+const HANDLED_ELSEWHERE: [Kind; 3] =
+    [Kind::ALTER_SCHEMA, Kind::DROP_SCHEMA, Kind::IMPORT_FOREIGN_SCHEMA];
 
 fn in_a_path(node: &Node, parent: Kind) -> Option<Named> {
     let mut parts = match parent {
@@ -91,19 +75,12 @@ fn in_a_path(node: &Node, parent: Kind) -> Option<Named> {
 /// Of `database.schema.object` or `schema.object`, the schema.
 fn qualified(parts: Vec<String>, changed: bool) -> Option<Named> {
     let schema = parts.get(parts.len().checked_sub(2)?)?.clone();
-    Some(Named {
-        schema,
-        object: parts.join("."),
-        changed,
-    })
+    Some(Named { schema, object: parts.join("."), changed })
 }
 
 /// Returns whether the statement changes what it names here, rather than use it.
 fn is_changed(node: &Node) -> bool {
-    if node
-        .ancestors()
-        .any(|node| RUNS_LATER.contains(&node.kind()))
-    {
+    if node.ancestors().any(|node| RUNS_LATER.contains(&node.kind())) {
         return false;
     }
     let decisive = |node: Node| match node.kind() {

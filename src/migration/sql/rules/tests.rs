@@ -2,18 +2,12 @@ use super::*;
 use crate::migration::sql::{Rule, Script, Severity};
 
 fn found(folder: Folder, text: &str) -> Vec<String> {
-    let context = Context {
-        extra_schemas: vec!["extensions".to_owned()],
-        ..Context::new(folder, "public")
-    };
+    let context =
+        Context { extra_schemas: vec!["extensions".to_owned()], ..Context::new(folder, "public") };
     let findings = Script::read(text, &context).findings;
     assert_eq!(findings, check(text, &context));
-    let refused = findings
-        .iter()
-        .filter(|finding| finding.severity() == Severity::Refused);
-    refused
-        .map(|finding| finding.rule().name().to_owned())
-        .collect()
+    let refused = findings.iter().filter(|finding| finding.severity() == Severity::Refused);
+    refused.map(|finding| finding.rule().name().to_owned()).collect()
 }
 
 /// Each of these is refused in a tenant's file, for this reason only.
@@ -232,18 +226,12 @@ fn advisory_locks_end_with_the_transaction() {
 
 #[test]
 fn schemas_come_and_go_with_tenants() {
-    let changes = [
-        "drop schema x",
-        "drop schema if exists x cascade",
-        "alter schema x rename to y",
-    ];
+    let changes =
+        ["drop schema x", "drop schema if exists x cascade", "alter schema x rename to y"];
     refused(Rule::SchemaChange, &changes);
     refused(
         Rule::SchemaChange,
-        &[
-            "create schema x",
-            "do $$ begin if true then drop schema x; end if; end $$",
-        ],
+        &["create schema x", "do $$ begin if true then drop schema x; end if; end $$"],
     );
     for text in changes {
         assert_eq!(found(Folder::Shared, text), ["schema-change"], "{text}");
@@ -252,11 +240,7 @@ fn schemas_come_and_go_with_tenants() {
         "create schema extensions",
         "-- tenantctl: allow schema-change\ndrop schema old",
     ]);
-    fine(&[
-        "create table schema (schema text)",
-        "select current_schema()",
-        LATER,
-    ]);
+    fine(&["create table schema (schema text)", "select current_schema()", LATER]);
 }
 
 #[test]
@@ -386,10 +370,7 @@ fn extensions_belong_to_the_database() {
     ];
     fine_when_shared(&texts);
     refused(Rule::Extension, &texts);
-    refused(
-        Rule::Extension,
-        &["alter extension citext add table public.t"],
-    );
+    refused(Rule::Extension, &["alter extension citext add table public.t"]);
     fine(&["create table extension (extension text)"]);
 }
 
@@ -463,11 +444,7 @@ fn what_cannot_run_in_a_transaction_says_so() {
         "vacuum",
         "create subscription s connection 'x' publication p",
     ] {
-        assert_eq!(
-            found(Folder::Shared, text),
-            ["needs-no-transaction"],
-            "{text}"
-        );
+        assert_eq!(found(Folder::Shared, text), ["needs-no-transaction"], "{text}");
         fine_when_shared(&[&format!("-- tenantctl: no-transaction\n{text}")]);
     }
     fine_when_shared(&[
@@ -521,11 +498,7 @@ fn data_does_not_come_over_the_connection() {
             "copy (select 1) to stdout",
         ],
     );
-    fine(&[
-        "copy t from '/tmp/x'",
-        "copy t from program 'x'",
-        "create table stdin (stdin int)",
-    ]);
+    fine(&["copy t from '/tmp/x'", "copy t from program 'x'", "create table stdin (stdin int)"]);
 }
 
 #[test]
@@ -581,10 +554,7 @@ fn what_the_parser_does_not_understand_is_left_to_the_server() {
         "",
         "-- nothing",
     ]);
-    assert_eq!(
-        found(Folder::Tenant, "drop schema x frobnicate"),
-        ["schema-change"]
-    );
+    assert_eq!(found(Folder::Tenant, "drop schema x frobnicate"), ["schema-change"]);
 }
 
 #[test]
@@ -594,15 +564,7 @@ fn a_finding_says_where_what_and_what_to_write_instead() {
     let findings = check(text, &context);
     let shown: Vec<String> = findings
         .iter()
-        .map(|f| {
-            format!(
-                "{}:{} {}\nhint: {}",
-                f.line,
-                f.column,
-                f.message(),
-                f.advice()
-            )
-        })
+        .map(|f| format!("{}:{} {}\nhint: {}", f.line, f.column, f.message(), f.advice()))
         .collect();
     insta::assert_snapshot!(shown.join("\n"), @r"
     2:17 `public.users` is in the shared schema `public`, which a tenant's migration may only read

@@ -7,23 +7,12 @@ fn texts(text: &str) -> Vec<String> {
     for statement in &statements {
         let here = statement.offset..statement.offset + statement.text.len();
         assert!(here.start >= end && !here.is_empty(), "overlap in {text:?}");
-        assert_eq!(
-            text[here.clone()],
-            statement.text,
-            "wrong place in {text:?}"
-        );
-        assert!(
-            is_gap(&text[end..here.start]),
-            "lost {:?} of {text:?}",
-            &text[end..here.start]
-        );
+        assert_eq!(text[here.clone()], statement.text, "wrong place in {text:?}");
+        assert!(is_gap(&text[end..here.start]), "lost {:?} of {text:?}", &text[end..here.start]);
         end = here.end;
     }
     assert!(is_gap(&text[end..]), "lost {:?} of {text:?}", &text[end..]);
-    statements
-        .into_iter()
-        .map(|statement| statement.text)
-        .collect()
+    statements.into_iter().map(|statement| statement.text).collect()
 }
 
 /// Returns whether the parser sees only space, comments and semicolons.
@@ -39,65 +28,29 @@ fn a_semicolon_ends_a_statement_only_where_the_grammar_says_so() {
         ("select 1", &["select 1"]),
         ("select 1;select 2", &["select 1", "select 2"]),
         (";;select 1;;", &["select 1"]),
-        (
-            "-- a;\nselect 1 -- b;\n, 2 -- c\n;",
-            &["select 1 -- b;\n, 2"],
-        ),
+        ("-- a;\nselect 1 -- b;\n, 2 -- c\n;", &["select 1 -- b;\n, 2"]),
         ("select ';' ; select 2", &["select ';'", "select 2"]),
-        (
-            "select 'it''s;'; select 2",
-            &["select 'it''s;'", "select 2"],
-        ),
+        ("select 'it''s;'; select 2", &["select 'it''s;'", "select 2"]),
         ("select 'a\\'; select ';'", &["select 'a\\'", "select ';'"]),
         ("select E'\\';'; select 2", &["select E'\\';'", "select 2"]),
-        (
-            "select U&\"d\\0061;\"; select 2",
-            &["select U&\"d\\0061;\"", "select 2"],
-        ),
-        (
-            "select \"a;\"\"b\"; select 2",
-            &["select \"a;\"\"b\"", "select 2"],
-        ),
-        (
-            "select 'a'\n';b'; select 2",
-            &["select 'a'\n';b'", "select 2"],
-        ),
-        (
-            "do $$ begin; end $$; select 2",
-            &["do $$ begin; end $$", "select 2"],
-        ),
-        (
-            "do $a$ $b$; $$; $a$; select 2",
-            &["do $a$ $b$; $$; $a$", "select 2"],
-        ),
-        (
-            "select $1; select a$b$c; select 2",
-            &["select $1", "select a$b$c", "select 2"],
-        ),
-        (
-            "select /* ; /* ; */ ; */ 1; select 2",
-            &["select /* ; /* ; */ ; */ 1", "select 2"],
-        ),
+        ("select U&\"d\\0061;\"; select 2", &["select U&\"d\\0061;\"", "select 2"]),
+        ("select \"a;\"\"b\"; select 2", &["select \"a;\"\"b\"", "select 2"]),
+        ("select 'a'\n';b'; select 2", &["select 'a'\n';b'", "select 2"]),
+        ("do $$ begin; end $$; select 2", &["do $$ begin; end $$", "select 2"]),
+        ("do $a$ $b$; $$; $a$; select 2", &["do $a$ $b$; $$; $a$", "select 2"]),
+        ("select $1; select a$b$c; select 2", &["select $1", "select a$b$c", "select 2"]),
+        ("select /* ; /* ; */ ; */ 1; select 2", &["select /* ; /* ; */ ; */ 1", "select 2"]),
         (
             "create function f() returns int begin atomic select 1; select 2; end; select 3",
-            &[
-                "create function f() returns int begin atomic select 1; select 2; end",
-                "select 3",
-            ],
+            &["create function f() returns int begin atomic select 1; select 2; end", "select 3"],
         ),
         (
             "create rule r as on insert to t do (delete from u; notify x;); select 3",
-            &[
-                "create rule r as on insert to t do (delete from u; notify x;)",
-                "select 3",
-            ],
+            &["create rule r as on insert to t do (delete from u; notify x;)", "select 3"],
         ),
         (
             "create schema s create table a (id int) create view b as select 1; select 3",
-            &[
-                "create schema s create table a (id int) create view b as select 1",
-                "select 3",
-            ],
+            &["create schema s create table a (id int) create view b as select 1", "select 3"],
         ),
         (
             "create function f() returns text language sql as 'select '';''; select 2'; select 3",
@@ -110,12 +63,7 @@ fn a_semicolon_ends_a_statement_only_where_the_grammar_says_so() {
     ];
     for (text, expected) in cases {
         assert_eq!(texts(text), expected, "{text:?}");
-        assert!(
-            statements(text)
-                .iter()
-                .all(|s| !s.alone || s.text.contains("$b$c")),
-            "{text:?}"
-        );
+        assert!(statements(text).iter().all(|s| !s.alone || s.text.contains("$b$c")), "{text:?}");
     }
 }
 
@@ -126,22 +74,13 @@ fn what_is_not_one_statement_travels_alone_and_ends_at_the_next_semicolon() {
             "select 1; frob bar; select 2",
             &[("select 1", false), ("frob bar", true), ("select 2", false)],
         ),
-        (
-            "select 1 create table t ()",
-            &[("select 1 create table t ()", true)],
-        ),
+        ("select 1 create table t ()", &[("select 1 create table t ()", true)]),
         (
             "create table t (a int; select 2",
             &[("create table t (a int", true), ("select 2", false)],
         ),
-        (
-            "alter table t add; commit",
-            &[("alter table t add", true), ("commit", false)],
-        ),
-        (
-            "\\i x.sql\nselect 1; select 2",
-            &[("\\i x.sql\nselect 1", true), ("select 2", false)],
-        ),
+        ("alter table t add; commit", &[("alter table t add", true), ("commit", false)]),
+        ("\\i x.sql\nselect 1; select 2", &[("\\i x.sql\nselect 1", true), ("select 2", false)]),
         (
             "select 1; select 'open; select 2",
             &[("select 1", false), ("select 'open; select 2", true)],
@@ -149,35 +88,20 @@ fn what_is_not_one_statement_travels_alone_and_ends_at_the_next_semicolon() {
         (
             "create function f() returns int begin atomic frob 1; select 2; end; select 3",
             &[
-                (
-                    "create function f() returns int begin atomic frob 1; select 2; end",
-                    true,
-                ),
+                ("create function f() returns int begin atomic frob 1; select 2; end", true),
                 ("select 3", false),
             ],
         ),
         (
             "create rule r as on insert to t do (frob 1; select 2); select 3",
-            &[
-                (
-                    "create rule r as on insert to t do (frob 1; select 2)",
-                    true,
-                ),
-                ("select 3", false),
-            ],
+            &[("create rule r as on insert to t do (frob 1; select 2)", true), ("select 3", false)],
         ),
-        (
-            "set names 'utf8'; select 1",
-            &[("set names 'utf8'", true), ("select 1", false)],
-        ),
+        ("set names 'utf8'; select 1", &[("set names 'utf8'", true), ("select 1", false)]),
     ];
     for (text, expected) in cases {
         texts(text);
         let statements = statements(text);
-        let found: Vec<_> = statements
-            .iter()
-            .map(|s| (s.text.as_str(), s.alone))
-            .collect();
+        let found: Vec<_> = statements.iter().map(|s| (s.text.as_str(), s.alone)).collect();
         assert_eq!(found, expected, "{text:?}");
     }
 }
@@ -185,10 +109,7 @@ fn what_is_not_one_statement_travels_alone_and_ends_at_the_next_semicolon() {
 #[test]
 fn a_statement_knows_its_line_and_column() {
     let text = "-- über\r\nselect 1;\r\n\r\n  /* é */ select\n2; select 3";
-    let places: Vec<_> = statements(text)
-        .iter()
-        .map(|s| (s.line, s.column, s.offset))
-        .collect();
+    let places: Vec<_> = statements(text).iter().map(|s| (s.line, s.column, s.offset)).collect();
     assert_eq!(places, [(2, 1, 10), (4, 11, 34), (5, 4, 44)]);
 }
 
@@ -197,10 +118,7 @@ fn a_statement_has_a_kind_for_messages() {
     let cases = [
         ("create table t (id int)", "CREATE TABLE"),
         ("create temp table t as select 1", "CREATE TABLE AS"),
-        (
-            "create unique index concurrently i on t (x)",
-            "CREATE INDEX",
-        ),
+        ("create unique index concurrently i on t (x)", "CREATE INDEX"),
         ("alter table t add x int", "ALTER TABLE"),
         ("insert into t values (1)", "INSERT"),
         ("select 1 union select 2", "SELECT"),
@@ -231,14 +149,8 @@ fn a_concurrent_index_is_known_by_its_names() {
     let text = "create unique index concurrently if not exists \"Notes ix\" on only NOTES (id)";
     assert_eq!(index(text), Some(named));
     let bare = index("create index concurrently on app.notes using gin (x)").unwrap();
-    assert_eq!(
-        (bare.name, bare.unique, bare.if_not_exists),
-        (None, false, false)
-    );
-    assert_eq!(
-        (bare.schema.as_deref(), bare.table.as_deref()),
-        (Some("app"), Some("notes"))
-    );
+    assert_eq!((bare.name, bare.unique, bare.if_not_exists), (None, false, false));
+    assert_eq!((bare.schema.as_deref(), bare.table.as_deref()), (Some("app"), Some("notes")));
     assert_eq!(index("create index i on notes (id)"), None);
     assert_eq!(index("drop index concurrently i"), None);
 }
@@ -246,17 +158,9 @@ fn a_concurrent_index_is_known_by_its_names() {
 #[test]
 fn deep_nesting_is_one_statement_or_read() {
     for depth in [5_000, 20_000] {
-        let text = format!(
-            "select {}1{}; select 2",
-            "(".repeat(depth),
-            ")".repeat(depth)
-        );
+        let text = format!("select {}1{}; select 2", "(".repeat(depth), ")".repeat(depth));
         let statements = statements(&text);
-        assert_eq!(
-            statements.len(),
-            if depth > 10_000 { 1 } else { 2 },
-            "{depth}"
-        );
+        assert_eq!(statements.len(), if depth > 10_000 { 1 } else { 2 }, "{depth}");
     }
 }
 
@@ -273,20 +177,8 @@ const SAMPLES: [&str; 8] = [
 
 /// Cuts, repeats and mixes the samples; the same every time.
 fn mangled(random: &mut fastrand::Rng) -> String {
-    const ODD: [&str; 12] = [
-        "'",
-        "\"",
-        "$$",
-        "$a$",
-        "(",
-        ")",
-        ";",
-        "/*",
-        "*/",
-        "\\",
-        "é\u{0}",
-        "begin atomic ",
-    ];
+    const ODD: [&str; 12] =
+        ["'", "\"", "$$", "$a$", "(", ")", ";", "/*", "*/", "\\", "é\u{0}", "begin atomic "];
     let mut text = String::new();
     for _ in 0..random.usize(1..6) {
         let sample = SAMPLES[random.usize(..SAMPLES.len())];
