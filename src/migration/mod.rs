@@ -14,6 +14,7 @@ mod numbering;
 mod plan;
 pub(crate) mod preflight;
 mod queue;
+mod run;
 pub mod scaffold;
 mod script;
 mod set;

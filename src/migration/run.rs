@@ -1,0 +1,529 @@
+//! One run: a few workers, each with a connection, take schemas from a queue; one schema's failure
+//! is its own, and what is busy is tried again.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use super::executor::{Executor, Mode, Outcome, Stop};
+use super::history::{self, Fleet, Found, History, LookError};
+use super::holders::Watch;
+use super::interrupt::Urgency;
+use super::plan::Plan;
+use super::queue::{Creation, Planned, Queue, Task};
+use super::script::Registration;
+use super::worker::{Verdict, Worker};
+use crate::event::{Blockage, Cause, Event, Failure};
+use crate::name::SchemaName;
+use crate::pg::{ConnectError, Incomplete, Lane, literal};
+
+/// A backend is replaced after it has migrated so many schemas: what it learnt of ten tables in
+/// each would otherwise grow to hundreds of megabytes.
+const SCHEMAS_PER_CONNECTION: usize = 250;
+
+/// After the second interrupt: how long the server has to end what runs there, and how long all of
+/// leaving may take.
+const TERMINATE_WITHIN: Duration = Duration::from_millis(1300);
+const LEAVE_WITHIN: Duration = Duration::from_millis(1900);
+
+/// How often one schema's history is read again before its run is given up.
+const MOST_LOOKS: u32 = 5;
+
+/// One run's state, shared by its workers.
+struct Run<'a> {
+    executor: Executor<'a>,
+    name: String,
+    queue: Queue,
+    watch: Watch,
+    outcome: RefCell<Outcome>,
+    workers: Cell<usize>,
+    last_contact: Cell<Instant>,
+    reconnecting: Cell<bool>,
+    failures: RefCell<Vec<Rc<Failure>>>,
+    under_way: RefCell<HashMap<usize, Task>>,
+}
+
+/// Carries out what there is to do for `fleet`; the schemas in `register` are created.
+pub(super) async fn carry_out(
+    executor: Executor<'_>,
+    fleet: Fleet,
+    register: HashMap<SchemaName, Vec<Registration>>,
+) -> Outcome {
+    let run = Run::new(executor);
+    let tasks = run.tasks(fleet, register);
+    executor.observer.observe(&Event::Begun { schemas: tasks.len() });
+    let workers = executor.options.jobs.clamp(1, tasks.len().max(1));
+    let run = Run { queue: Queue::new(tasks), workers: Cell::new(workers), ..run };
+    let lane = Lane::new(executor.database, "tenantctl watch", usize::MAX);
+    tokio::select! {
+        _ = join_all((0..workers).map(|number| run.work(number))) => {}
+        () = run.watch.run(lane, &run.name) => {}
+    }
+    if executor.interrupt.urgency() == Urgency::Now {
+        run.abandon().await;
+    }
+    run.finish()
+}
+
+impl<'a> Run<'a> {
+    fn new(executor: Executor<'a>) -> Self {
+        Self {
+            executor,
+            // Shown by `pg_stat_activity`, where the workers of this run are found by it.
+            name: format!("tenantctl {:08x} ", fastrand::u32(..)),
+            queue: Queue::default(),
+            watch: Watch::default(),
+            outcome: RefCell::default(),
+            workers: Cell::new(0),
+            last_contact: Cell::new(Instant::now()),
+            reconnecting: Cell::new(false),
+            failures: RefCell::default(),
+            under_way: RefCell::default(),
+        }
+    }
+
+    /// Sorts the fleet into what is to be done and what is not.
+    fn tasks(
+        &self,
+        fleet: Fleet,
+        mut register: HashMap<SchemaName, Vec<Registration>>,
+    ) -> Vec<Task> {
+        let planned: Vec<Rc<Planned>> =
+            fleet.histories.into_iter().map(|history| Rc::new(self.plan(history))).collect();
+        let mut tasks = Vec::new();
+        for (schema, found) in fleet.schemas {
+            let creation = register.remove(&schema).map(|rows| Creation {
+                is_new: found == Found::NoSchema,
+                may_be_there: self.executor.options.mode == Mode::Adopt,
+                register: rows.into(),
+            });
+            match self.next_task(schema, found, creation, |index| planned[index].clone()) {
+                Ok(task) => tasks.push(task),
+                Err(Sorted::UpToDate) => self.outcome.borrow_mut().up_to_date += 1,
+                Err(Sorted::Failed(schema, cause)) => self.fail(schema, (*cause).into()),
+            }
+        }
+        tasks
+    }
+
+    fn plan(&self, history: History) -> Planned {
+        let folder = self.executor.migrations.folder();
+        let plan = match self.executor.options.mode {
+            // What its migrations make is there already, or will be told by a baseline.
+            Mode::Adopt => Plan::default(),
+            _ => Plan::new(folder, &history, self.executor.plan),
+        };
+        Planned { history, plan }
+    }
+
+    fn next_task(
+        &self,
+        schema: SchemaName,
+        found: Found,
+        creation: Option<Creation>,
+        planned: impl FnOnce(usize) -> Rc<Planned>,
+    ) -> Result<Task, Sorted> {
+        match found {
+            Found::NoSchema if creation.is_some() => {
+                let planned = Rc::new(self.plan(History::default()));
+                Ok(Task { creation, ..Task::new(schema, planned) })
+            }
+            Found::NoSchema => Err(Sorted::failed(schema, Cause::NoSchema)),
+            Found::Unreadable(why) => Err(Sorted::failed(schema, Cause::Unreadable(why))),
+            Found::History(index) => {
+                let planned = planned(index);
+                if planned.plan.refused {
+                    let why = "it does not agree with the migration files".to_owned();
+                    Err(Sorted::failed(schema, Cause::Unreadable(why)))
+                } else if planned.plan.pending.is_empty() && creation.is_none() {
+                    Err(Sorted::UpToDate)
+                } else {
+                    Ok(Task { creation, ..Task::new(schema, planned) })
+                }
+            }
+        }
+    }
+
+    /// One worker: takes tasks until there are none.
+    async fn work(&self, number: usize) {
+        let name = format!("{}{number}", self.name);
+        let lane = Lane::new(self.executor.database, &name, SCHEMAS_PER_CONNECTION);
+        let mut worker = Worker::new(self.executor, lane, number, name);
+        while let Some(task) = self.queue.next(self.executor.interrupt).await {
+            self.under_way.borrow_mut().insert(number, task.clone());
+            tokio::select! {
+                goes_on = self.attend(&mut worker, task) => if !goes_on { break },
+                // What is under way is cancelled on the server, and looked up, in `abandon`.
+                () = self.executor.interrupt.wait_for(Urgency::Now) => return,
+            }
+            self.under_way.borrow_mut().remove(&number);
+        }
+        self.under_way.borrow_mut().remove(&number);
+        self.workers.set(self.workers.get() - 1);
+        worker.close().await;
+    }
+
+    /// Tries one task, and looks and tries again for as long as that makes progress. Returns
+    /// whether this worker is to take another.
+    async fn attend(&self, worker: &mut Worker<'_>, mut task: Task) -> bool {
+        let begun = Instant::now();
+        loop {
+            let verdict = worker.attempt(&task, &self.watch).await;
+            if !verdict.is_lost() {
+                self.contact();
+            }
+            let after = match verdict {
+                Verdict::Applied { is_last: true, .. } => {
+                    self.applied(&task, begun.elapsed());
+                    return true;
+                }
+                Verdict::Applied { files, .. } => {
+                    let done = task.planned.plan.pending.iter().take(files);
+                    task.applied.extend(done.map(|&file| self.executor.migrations.label(file)));
+                    After::Applied
+                }
+                Verdict::Failed(failure) => {
+                    self.fail(task.schema, *failure);
+                    return true;
+                }
+                Verdict::Blocked(blockage) => {
+                    self.block(task, Rc::new(*blockage));
+                    return true;
+                }
+                Verdict::HistoryChanged => After::Changed,
+                Verdict::Lost(error) => {
+                    self.say_reconnecting(&error);
+                    After::Lost(error, None)
+                }
+                Verdict::LostMidway(error, failure) => {
+                    self.say_reconnecting(&error);
+                    After::Lost(error, Some(failure))
+                }
+                Verdict::NoConnection(error) => {
+                    if error.is_too_many_clients() && self.workers.get() > 1 {
+                        self.queue.give_back(task);
+                        return false;
+                    }
+                    if !self.may_reconnect(&error).await {
+                        self.queue.give_back(task);
+                        return false;
+                    }
+                    continue;
+                }
+            };
+            match self.look_again(task, after, begun).await {
+                Some(next) => task = next,
+                None => return !self.queue.is_stopped(),
+            }
+        }
+    }
+
+    /// Reads a schema's history again and returns what is left to do for it, if anything.
+    async fn look_again(&self, mut task: Task, after: After, begun: Instant) -> Option<Task> {
+        let (found, mut histories) = self.look(&task, &after).await?;
+        let planned = |index: usize| Rc::new(self.plan(std::mem::take(&mut histories[index])));
+        let creation = task.creation.clone().map(|creation| Creation {
+            is_new: found == Found::NoSchema,
+            may_be_there: creation.may_be_there || matches!(after, After::Lost(..)),
+            ..creation
+        });
+        if matches!(after, After::Changed) && creation.as_ref().is_some_and(|it| !it.is_new) {
+            self.fail(task.schema, Cause::SchemaExists.into());
+            return None;
+        }
+        match self.next_task(task.schema.clone(), found, creation, planned) {
+            Err(Sorted::UpToDate) => {
+                match after {
+                    // The COMMIT whose answer was lost had happened.
+                    After::Lost(..) => self.applied(&task, begun.elapsed()),
+                    After::Applied | After::Changed => self.up_to_date(&task),
+                }
+                None
+            }
+            Err(Sorted::Failed(schema, cause)) => {
+                self.fail(schema, (*cause).into());
+                None
+            }
+            Ok(_) if after.forbids_another_try() => {
+                self.fail(task.schema, after.into_failure());
+                None
+            }
+            Ok(next) if task.looks < MOST_LOOKS => {
+                if let After::Lost(..) = after {
+                    task.applied.extend(self.done_before(&task, &next));
+                }
+                let looks = task.looks + u32::from(!matches!(after, After::Applied));
+                let Task { attempts, counted, applied, .. } = task;
+                Some(Task { looks, attempts, counted, applied, ..next })
+            }
+            Ok(_) => {
+                self.fail(task.schema, after.into_failure());
+                None
+            }
+        }
+    }
+
+    /// Returns what of `task` is no longer to be done: its COMMIT had happened.
+    fn done_before(&self, task: &Task, next: &Task) -> Vec<String> {
+        let left = &next.planned.plan.pending;
+        let pending = task.planned.plan.pending.iter();
+        pending
+            .filter(|file| !left.contains(file))
+            .map(|&file| self.executor.migrations.label(file))
+            .collect()
+    }
+
+    async fn look(&self, task: &Task, after: &After) -> Option<(Found, Vec<History>)> {
+        loop {
+            let schemas = std::slice::from_ref(&task.schema);
+            match history::read(self.executor.database, schemas, 1).await {
+                Ok(mut fleet) => {
+                    self.contact();
+                    let (_, found) = fleet.schemas.pop().expect("one was asked for");
+                    return Some((found, fleet.histories));
+                }
+                Err(LookError::Sql(error)) => {
+                    self.fail(task.schema.clone(), Cause::Sql(error).into());
+                    return None;
+                }
+                Err(LookError::Connect(error)) => {
+                    if !self.may_reconnect(&error).await {
+                        match after {
+                            After::Lost(..) => {
+                                self.fail(task.schema.clone(), Cause::Unknown.into());
+                            }
+                            After::Applied | After::Changed => self.queue.give_back(task.clone()),
+                        }
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    fn contact(&self) {
+        self.last_contact.set(Instant::now());
+        self.reconnecting.set(false);
+    }
+
+    fn say_reconnecting(&self, error: &ConnectError) {
+        if !self.reconnecting.replace(true) {
+            let reason = error.to_string();
+            self.executor.observer.observe(&Event::Reconnecting { reason: &reason });
+        }
+    }
+
+    /// Waits a moment, or gives the run up when the server has been out of reach for too long.
+    async fn may_reconnect(&self, error: &ConnectError) -> bool {
+        if self.queue.is_stopped() || self.executor.interrupt.urgency() >= Urgency::Soon {
+            return false;
+        }
+        if !error.may_pass()
+            || self.last_contact.get().elapsed() > self.executor.options.reconnect_for
+        {
+            self.stop(Stop::Unreachable(error.clone()));
+            return false;
+        }
+        self.say_reconnecting(error);
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        true
+    }
+
+    fn stop(&self, reason: Stop) {
+        self.queue.stop();
+        self.outcome.borrow_mut().stop.get_or_insert(reason);
+    }
+
+    fn applied(&self, task: &Task, elapsed: Duration) {
+        self.outcome.borrow_mut().applied += 1;
+        let (schema, migrations) = (&task.schema, self.labels(task));
+        self.executor.observer.observe(&Event::Applied {
+            schema,
+            migrations: &migrations,
+            elapsed,
+        });
+    }
+
+    fn labels(&self, task: &Task) -> Vec<String> {
+        let plan = &task.planned.plan;
+        let pending = plan.pending.iter().map(|&file| self.executor.migrations.label(file));
+        task.applied.iter().cloned().chain(pending).collect()
+    }
+
+    fn up_to_date(&self, task: &Task) {
+        self.outcome.borrow_mut().up_to_date += 1;
+        self.executor.observer.observe(&Event::UpToDate { schema: &task.schema });
+    }
+
+    fn fail(&self, schema: SchemaName, failure: Failure) {
+        let failure = self.intern(failure);
+        self.executor.observer.observe(&Event::Failed { schema: &schema, failure: &failure });
+        if matches!(&failure.cause, Cause::Sql(error) if error.is_out_of_resources()) {
+            self.stop(Stop::OutOfResources);
+        }
+        self.outcome.borrow_mut().failed.push((schema, failure));
+        let failed = self.outcome.borrow().failed.len();
+        if self.executor.options.max_failures.is_some_and(|most| failed >= most) {
+            self.stop(Stop::Budget);
+        }
+    }
+
+    /// Returns the one copy of a failure that many schemas share.
+    fn intern(&self, failure: Failure) -> Rc<Failure> {
+        let mut failures = self.failures.borrow_mut();
+        if let Some(known) = failures.iter().find(|known| known.is_same_as(&failure)) {
+            return known.clone();
+        }
+        let failure = Rc::new(failure);
+        // Beyond so many different ones there is nothing to share, and looking costs.
+        if failures.len() < 100 {
+            failures.push(failure.clone());
+        }
+        failure
+    }
+
+    /// Puts a busy schema at the back of the line, or gives it up.
+    fn block(&self, mut task: Task, mut blockage: Rc<Blockage>) {
+        // A short wait may be over before anybody has looked at who is in the way.
+        if let Some(before) = &task.blockage
+            && blockage.holders.is_empty()
+        {
+            Rc::make_mut(&mut blockage).holders = before.holders.clone();
+        }
+        let counts = self.queue.is_fresh_empty();
+        task.attempts += 1;
+        task.counted += u32::from(counts);
+        let (schema, attempts) = (&task.schema, task.attempts);
+        if task.counted > self.executor.options.retries {
+            self.executor.observer.observe(&Event::Busy { schema, blockage: &blockage });
+            self.outcome.borrow_mut().busy.push((task.schema, blockage));
+            return;
+        }
+        self.executor.observer.observe(&Event::Deferred { schema, blockage: &blockage, attempts });
+        task.blockage = Some(blockage);
+        self.queue.defer(task);
+    }
+
+    /// Cancels on the server what is still running for this run, and looks up what became of it.
+    async fn abandon(&self) {
+        let tasks: Vec<Task> = self.under_way.take().into_values().collect();
+        let begun = Instant::now();
+        let _ = tokio::time::timeout_at(begun + TERMINATE_WITHIN, self.terminate()).await;
+        let names: Vec<SchemaName> = tasks.iter().map(|task| task.schema.clone()).collect();
+        let look = history::read(self.executor.database, &names, 1);
+        let fleet = tokio::time::timeout_at(begun + LEAVE_WITHIN, look).await;
+        let fleet = fleet.ok().and_then(Result::ok).unwrap_or_default();
+        for (index, task) in tasks.into_iter().enumerate() {
+            let cause = match fleet.schemas.get(index).map(|(_, found)| found) {
+                Some(Found::History(it)) if self.is_done(&task, &fleet.histories[*it]) => {
+                    self.applied(&task, Duration::ZERO);
+                    continue;
+                }
+                Some(_) => Cause::Interrupted,
+                None => Cause::Unknown,
+            };
+            let failure = Failure { left_behind: self.may_be_left_behind(&task), ..cause.into() };
+            self.fail(task.schema, failure);
+        }
+    }
+
+    /// Whether everything had happened when the work was cancelled.
+    fn is_done(&self, task: &Task, history: &History) -> bool {
+        // A schema that is created in several transactions is registered in the last.
+        let may_lack_its_row = task.creation.is_some() && self.alone(task).next().is_some();
+        self.plan(history.clone()).plan.pending.is_empty() && !may_lack_its_row
+    }
+
+    fn may_be_left_behind(&self, task: &Task) -> Vec<String> {
+        let what = |label| format!("whatever {label}, which runs in no transaction, had done");
+        self.alone(task).map(what).collect()
+    }
+
+    /// Returns the labels of a task's files that run in no transaction.
+    fn alone(&self, task: &Task) -> impl Iterator<Item = String> {
+        let migrations = self.executor.migrations;
+        let pending = task.planned.plan.pending.iter();
+        pending
+            .filter(|&&file| migrations.is_no_transaction(file))
+            .map(|&file| migrations.label(file))
+    }
+
+    /// Ends this run's backends and waits until they are gone.
+    async fn terminate(&self) -> Result<(), Incomplete> {
+        let database = self.executor.database;
+        let mut connection =
+            database.connect("tenantctl cancel").await.map_err(Incomplete::Lost)?;
+        let mine = format!(
+            "from pg_stat_activity where starts_with(application_name, {})",
+            literal(&self.name)
+        );
+        connection.ask(&format!("select pg_terminate_backend(pid) {mine}")).await?;
+        while connection.ask(&format!("select 1 {mine}")).await?.affected > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Outcome {
+        let mut outcome = self.outcome.take();
+        let (fresh, deferred) = self.queue.drain();
+        outcome.not_attempted.extend(fresh.into_iter().map(|task| task.schema));
+        for task in deferred {
+            match task.blockage {
+                Some(blockage) => outcome.busy.push((task.schema, blockage)),
+                None => outcome.not_attempted.push(task.schema),
+            }
+        }
+        outcome.failed.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let is_left = outcome.total() > outcome.applied + outcome.up_to_date;
+        if self.executor.interrupt.urgency() >= Urgency::Soon && is_left {
+            outcome.stop = Some(Stop::Interrupted);
+        } else if outcome.not_attempted.is_empty()
+            && !matches!(outcome.stop, Some(Stop::Unreachable(_)))
+        {
+            // The last failure that was allowed was the last schema.
+            outcome.stop = None;
+        }
+        outcome
+    }
+}
+
+/// What a schema that needs no work is.
+enum Sorted {
+    UpToDate,
+    Failed(SchemaName, Box<Cause>),
+}
+
+impl Sorted {
+    fn failed(schema: SchemaName, cause: Cause) -> Self {
+        Self::Failed(schema, Box::new(cause))
+    }
+}
+
+/// Why a history is read again.
+enum After {
+    /// One part of the plan was applied, and another is left.
+    Applied,
+    /// Somebody else had been there.
+    Changed,
+    /// The answer was lost; and what it means where the work must not be done twice.
+    Lost(ConnectError, Option<Box<Failure>>),
+}
+
+impl After {
+    fn forbids_another_try(&self) -> bool {
+        matches!(self, Self::Lost(_, Some(_)))
+    }
+
+    fn into_failure(self) -> Failure {
+        match self {
+            Self::Lost(_, Some(failure)) => *failure,
+            Self::Lost(error, None) => Cause::Lost(error).into(),
+            Self::Applied | Self::Changed => Cause::Unsettled.into(),
+        }
+    }
+}
