@@ -137,6 +137,15 @@ pub enum Cause {
     /// There is no such schema.
     #[error("there is no such schema")]
     NoSchema,
+    /// The schema was no longer there when its migrations had run; it is there again.
+    #[error("its migrations dropped or renamed the schema itself")]
+    DroppedItself,
+    /// A file that runs in no transaction cannot be rolled back.
+    #[error("{migration} runs in no transaction and cannot be rehearsed")]
+    NotRehearsed {
+        /// The migration, such as ``V2 `index` ``.
+        migration: String,
+    },
     /// There is such a schema already.
     #[error("it exists: somebody else has just created it")]
     SchemaExists,

@@ -657,11 +657,13 @@ fn disagreement_hint(disagreements: &[(String, Vec<crate::name::SchemaName>)]) -
     let advice = if has("out of order") {
         "give the file a version above the newest: `tenantctl makemigrations --renumber FILE`"
     } else if has("divergent") {
-        "restore the file as it was and write a new migration, or go on with \
-         `tenantctl migrate-schemas --allow-divergent`"
+        "restore the file as it was and write a new migration, or add \
+         `--allow-divergent` to go on"
     } else if has("missing") {
-        "deploy the release that has the file, or go on with `tenantctl \
-         migrate-schemas --allow-missing`"
+        "deploy the release that has the file, or add `--allow-missing` to go on"
+    } else if has("too wide") {
+        "number migrations in sequence where the first were: rename the file to the next version, \
+         such as `V3__add_orders.sql`"
     } else {
         "mend the history table"
     };

@@ -22,11 +22,11 @@ pub(crate) struct ExecutionArgs {
     ///
     /// Autovacuum yields only to who has waited `deadlock_timeout` (1 s by default): with less
     /// than that, a table that is being vacuumed stays busy. `off` waits for ever.
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TIME")]
     lock_timeout: Option<Timeout>,
 
     /// The longest a statement runs [default: off]
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TIME")]
     statement_timeout: Option<Timeout>,
 
     /// How often a busy schema is tried again once nothing else is left to do

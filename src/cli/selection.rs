@@ -23,19 +23,19 @@ pub(crate) struct SelectionArgs {
     all: bool,
 
     /// This tenant's schema; may be given more than once
-    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
+    #[arg(long, value_name = "NAME")]
     schema: Vec<String>,
 
     /// Tenants whose schema matches a pattern of `*` and `?`; may be given more than once
-    #[arg(long = "match", value_name = "GLOB", allow_hyphen_values = true)]
+    #[arg(long = "match", value_name = "GLOB")]
     matching: Vec<String>,
 
     /// But none that matches this; may be given more than once
-    #[arg(long, value_name = "GLOB", allow_hyphen_values = true)]
+    #[arg(long, value_name = "GLOB")]
     exclude: Vec<String>,
 
     /// Tenants for which this SQL condition on the registry's columns holds, such as `on_trial`
-    #[arg(long = "where", value_name = "SQL", allow_hyphen_values = true)]
+    #[arg(long = "where", value_name = "SQL")]
     condition: Option<String>,
 
     /// Tenants named in a file, one schema a line; `-` is stdin

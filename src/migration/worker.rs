@@ -9,7 +9,7 @@ use super::holders::{self, Watch};
 use super::no_transaction;
 use super::queue::Task;
 use super::script::{Creating, Message, Origin, REFUSAL, Script, ScriptOptions, Step, Subject};
-use crate::event::{Blockage, BlockageKind, Cause, Event, Failure, Site};
+use crate::event::{Blockage, BlockageKind, Cause, Failure, Site};
 use crate::pg::{ConnectError, Connection, Incomplete, Lane, SqlError};
 
 /// Most attempts wait no longer than this for a lock, as everything that comes after us waits
@@ -117,11 +117,11 @@ impl<'a> Worker<'a> {
         let sent = self.send(&script).await;
         let holders = watch.end(self.number);
         match sent {
-            // What follows a file that cannot run in a transaction cannot be rehearsed.
-            Ok(()) => {
-                let is_last = is_last || self.executor.options.mode == Mode::Rehearse;
-                Verdict::Applied { files: together, is_last }
+            Ok(()) if self.executor.options.mode == Mode::Rehearse && !is_last => {
+                let migration = self.executor.migrations.label(pending[together]);
+                Verdict::Failed(Box::new(Cause::NotRehearsed { migration }.into()))
             }
+            Ok(()) => Verdict::Applied { files: together, is_last },
             Err(Sent::Refused(refused)) => {
                 let holders = Seen { holders, elapsed: begun.elapsed() };
                 self.judge(task, *refused, holders).await
@@ -142,17 +142,17 @@ impl<'a> Worker<'a> {
 
     async fn attempt_alone(&mut self, task: &Task, file: usize, watch: &Watch) -> Verdict {
         if self.executor.options.mode == Mode::Rehearse {
-            let label = self.executor.migrations.label(file);
-            let text = format!(
-                "{}: {label} cannot be rehearsed, as it runs in no transaction",
-                task.schema
-            );
-            self.executor.observer.observe(&Event::Warning(text));
-            return Verdict::Applied { files: 0, is_last: true };
+            let migration = self.executor.migrations.label(file);
+            return Verdict::Failed(Box::new(Cause::NotRehearsed { migration }.into()));
         }
         // The connection's place is taken by the file's session.
         self.lane.close().await;
-        let options = self.script_options(task, 0);
+        let mut options = self.script_options(task, 0);
+        // Nothing is rolled back here, and no audit could: a name that the schema lacks must not be
+        // found in the shared one.
+        if self.executor.migrations.is_confined() && !self.executor.migrations.may_leave(&[file]) {
+            options.path.clear();
+        }
         watch.begin(self.number);
         let mut verdict = no_transaction::attempt(&self.executor, options, task, file).await;
         let seen = watch.end(self.number);
@@ -207,6 +207,9 @@ impl<'a> Worker<'a> {
             self.lane.abandon();
         }
         match refused.refusal() {
+            Some("no-schema") if refused.step.origin == Origin::Audit => {
+                Verdict::Failed(Box::new(Cause::DroppedItself.into()))
+            }
             Some("no-schema") => Verdict::Failed(Box::new(Cause::NoSchema.into())),
             Some("history-changed" | "schema-exists") => Verdict::HistoryChanged,
             Some("locked") => self.locked(task).await,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::connection::{Connection, Incomplete, Rows};
 use super::error::{ConnectError, SqlError};
-use super::quote::{literal, search_path};
+use super::quote::{identifier, literal, search_path};
 use crate::name::SchemaName;
 
 /// What a transaction in one schema runs under, whatever the role's own settings are.
@@ -77,7 +77,8 @@ impl Scope {
 
     /// Returns whether there is such a schema.
     pub async fn is_there(&self, connection: &mut Connection) -> Result<bool, Incomplete> {
-        let question = format!("select {} is not null", oid(&self.schema));
+        let question =
+            format!("select {} is not null, {}", oid(&self.schema), permitted(&self.schema));
         Ok(connection.ask(&question).await?.rows[0].flag(0))
     }
 
@@ -117,9 +118,10 @@ impl Scope {
             .map(|(name, value)| format!("set_config('{name}', {}, true)", literal(value)))
             .collect();
         format!(
-            "begin isolation level read committed, read write; select {}; \
+            "begin isolation level read committed, read write; select {}; select {}; \
              select set_config('tenantctl.schema', coalesce({}, ''), true) <> ''",
             calls.join(", "),
+            permitted(&self.schema),
             oid(&self.schema)
         )
     }
@@ -149,6 +151,12 @@ fn is_read_only(error: &SqlError) -> bool {
 
 fn milliseconds(timeout: Option<Duration>) -> String {
     timeout.map_or_else(|| "0".into(), |it| format!("{}ms", it.as_millis().max(1)))
+}
+
+/// Returns an expression that fails where the role may not use the schema. Postgres would pass over
+/// it in the search path without a word, and take the next one ("The Schema Search Path").
+fn permitted(schema: &SchemaName) -> String {
+    format!("pg_catalog.to_regclass({})", literal(&format!("{}.x", identifier(schema.as_str()))))
 }
 
 fn oid(schema: &SchemaName) -> String {
@@ -227,6 +235,6 @@ mod tests {
             lock_timeout: Some(Duration::from_secs(2)),
             statement_timeout: None,
         };
-        insta::assert_snapshot!(scope.beginning(130_000), @r#"begin isolation level read committed, read write; select set_config('search_path', '"o''brien", "public"', true), set_config('lock_timeout', '2000ms', true), set_config('statement_timeout', '0', true), set_config('idle_in_transaction_session_timeout', '60s', true); select set_config('tenantctl.schema', coalesce((select oid::text from pg_catalog.pg_namespace where nspname = 'o''brien'), ''), true) <> ''"#);
+        insta::assert_snapshot!(scope.beginning(130_000), @r#"begin isolation level read committed, read write; select set_config('search_path', '"o''brien", "public"', true), set_config('lock_timeout', '2000ms', true), set_config('statement_timeout', '0', true), set_config('idle_in_transaction_session_timeout', '60s', true); select pg_catalog.to_regclass('"o''brien".x'); select set_config('tenantctl.schema', coalesce((select oid::text from pg_catalog.pg_namespace where nspname = 'o''brien'), ''), true) <> ''"#);
     }
 }

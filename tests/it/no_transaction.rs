@@ -307,3 +307,14 @@ async fn settings_that_reach_beyond_the_file_are_refused() {
     [exit status: 2]
     ");
 }
+
+#[tokio::test]
+async fn a_name_that_the_schema_lacks_is_not_found_in_the_shared_one() {
+    let project = Project::with_tenants(["acme"]).await;
+    let header = "-- tenantctl: no-transaction\n";
+    project.tenant_migration("V1__a.sql", &format!("{header}update tenants set name = 'taken';"));
+    let shown = project.run("migrate-schemas --tenants");
+    assert!(shown.contains("relation \"tenants\" does not exist"), "{shown}");
+    assert!(shown.trim_end().ends_with("[exit status: 1]"), "{shown}");
+    assert_eq!(project.query("select name from tenants").await, "acme");
+}

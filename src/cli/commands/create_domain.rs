@@ -19,7 +19,7 @@ pub(crate) struct CreateDomainArgs {
     host: String,
 
     /// The tenant's schema; the shared schema's name for the public site
-    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
+    #[arg(long, value_name = "NAME")]
     schema: String,
 
     /// Make it the domain that is shown for the tenant, instead of the present one

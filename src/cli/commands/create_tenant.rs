@@ -27,19 +27,19 @@ use crate::tenant::{CreateTenants, Names, NewTenant};
 #[derive(Debug, clap::Args)]
 pub(crate) struct CreateTenantArgs {
     /// The tenant's schema, 1 to 63 bytes
-    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
+    #[arg(long, value_name = "NAME")]
     schema: Option<String>,
 
     /// The tenant's name as people write it; the schema's where it is left out
-    #[arg(long, allow_hyphen_values = true)]
+    #[arg(long)]
     name: Option<String>,
 
     /// A domain that leads to the tenant; may be given more than once, the first is primary
-    #[arg(long, value_name = "HOST", allow_hyphen_values = true)]
+    #[arg(long, value_name = "HOST")]
     domain: Vec<String>,
 
     /// A value for another column of the registry; may be given more than once
-    #[arg(long, value_name = "COLUMN=VALUE", value_parser = column_and_value, allow_hyphen_values = true)]
+    #[arg(long, value_name = "COLUMN=VALUE", value_parser = column_and_value)]
     set: Vec<(String, String)>,
 
     /// Ask nothing
@@ -133,7 +133,7 @@ async fn carry_out(
         context.report.warn(file_finding(finding).trim_start());
     }
     let is_one = args.from.is_none();
-    if let ([(_, obstacle)], true) = (prepared.obstacles.as_slice(), is_one) {
+    if let (Some((_, obstacle)), true) = (prepared.obstacles.first(), is_one) {
         return Err(CommandError::Obstacle(obstacle.clone()));
     }
     let mode = if args.adopt { Mode::Adopt } else { Mode::Create };

@@ -14,7 +14,7 @@ use crate::tenant::{Domain, list_domains};
 #[derive(Debug, clap::Args)]
 pub(crate) struct ListDomainsArgs {
     /// Only those of the tenant with this schema
-    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
+    #[arg(long, value_name = "NAME")]
     schema: Option<String>,
 }
 

@@ -36,7 +36,7 @@ pub(crate) struct TenantCommandArgs {
 #[command(next_help_heading = "Where")]
 struct TargetArgs {
     /// The tenant's schema
-    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
+    #[arg(long, value_name = "NAME")]
     schema: Option<String>,
 
     /// The shared schema, instead of a tenant's

@@ -55,6 +55,12 @@ impl Reader<'_> {
         let here: Range<usize> = token.text_range().into();
         match token.kind() {
             Kind::WHITESPACE => {}
+            Kind::COMMENT if !is_closed(token.text()) => {
+                // Left out, it would take the rest of the file along in silence: the server is to
+                // refuse it.
+                self.end_piece(here.start);
+                self.open = Some(Piece { range: here, alone: true, ..Piece::at(0) });
+            }
             Kind::COMMENT if !header::is_directive(token.text()) => {}
             Kind::COMMENT => self.found.directives.push((here.start, token.text().to_owned())),
             Kind::SEMICOLON if ends_a_statement(token) => self.end_piece(here.end),
@@ -70,11 +76,27 @@ impl Reader<'_> {
 
     fn end_piece(&mut self, end: usize) {
         if let Some(mut piece) = self.open.take() {
-            piece.alone = self.tree.has_error(self.begins..end);
+            piece.alone |= self.tree.has_error(self.begins..end);
             self.found.pieces.push(piece);
         }
         self.begins = end;
     }
+}
+
+/// Whether a comment ends; those between `/*` and `*/` nest.
+fn is_closed(comment: &str) -> bool {
+    let mut depth = 0;
+    let mut rest = comment;
+    while let Some(first) = rest.chars().next() {
+        let step = match rest.get(..2) {
+            Some("/*") => 1,
+            Some("*/") => -1,
+            _ => 0,
+        };
+        depth += step;
+        rest = &rest[if step == 0 { first.len_utf8() } else { 2 }..];
+    }
+    comment.starts_with("--") || depth <= 0
 }
 
 fn ends_a_statement(semicolon: &Token) -> bool {

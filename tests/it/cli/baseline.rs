@@ -104,7 +104,7 @@ async fn a_history_that_disagrees_is_not_added_to() {
     error: the migration files do not agree with what was applied
       divergent: V1 `notes` was applied, and `migrations/tenant/V1__notes.sql` has changed since
         in acme, globex
-    hint: nothing was changed; restore the file as it was and write a new migration, or go on with `tenantctl migrate-schemas --allow-divergent`
+    hint: nothing was changed; restore the file as it was and write a new migration, or add `--allow-divergent` to go on
     [exit status: 3]
     ");
 }

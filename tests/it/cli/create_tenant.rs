@@ -566,3 +566,20 @@ async fn five_at_once_make_one() {
         assert!(!said.contains("SQLSTATE"), "{said}");
     }
 }
+
+#[tokio::test]
+async fn a_registered_schema_that_is_missing_cannot_be_adopted() {
+    let project = project().await;
+    project.sql("insert into tenants (schema_name, name) values ('ghost', 'G')").await;
+    let shown = project.run("create-tenant --schema ghost --adopt");
+    assert!(shown.contains("tenant `ghost` exists"), "{shown}");
+    assert!(shown.trim_end().ends_with("[exit status: 1]"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_flag_is_not_taken_for_a_name() {
+    let project = project().await;
+    let shown = project.run("create-tenant --schema --no-input");
+    assert!(shown.trim_end().ends_with("[exit status: 2]"), "{shown}");
+    assert_eq!(project.query("select count(*) from tenants").await, "0");
+}

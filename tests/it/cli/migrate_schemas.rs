@@ -78,7 +78,7 @@ async fn a_name_is_never_a_flag() {
     ------- stderr -------
     -x: applied V1 `notes`
     ");
-    insta::assert_snapshot!(project.run("migrate-schemas --schema --all"), @"
+    insta::assert_snapshot!(project.run("migrate-schemas --schema=--all"), @"
     1 schema migrated
     ------- stderr -------
     --all: applied V1 `notes`
@@ -459,7 +459,7 @@ async fn an_applied_file_that_was_edited_stops_everything() {
     error: the migration files do not agree with what was applied
       divergent: V1 `notes` was applied, and `migrations/tenant/V1__notes.sql` has changed since
         in acme
-    hint: nothing was changed; restore the file as it was and write a new migration, or go on with `tenantctl migrate-schemas --allow-divergent`
+    hint: nothing was changed; restore the file as it was and write a new migration, or add `--allow-divergent` to go on
     [exit status: 3]
     ");
     assert_eq!(project.tables("globex").await, "");
@@ -488,7 +488,7 @@ async fn an_applied_file_that_was_deleted_stops_everything() {
     error: the migration files do not agree with what was applied
       missing: V1 `notes` was applied, and there is no such file in `migrations/tenant`
         in acme
-    hint: nothing was changed; deploy the release that has the file, or go on with `tenantctl migrate-schemas --allow-missing`
+    hint: nothing was changed; deploy the release that has the file, or add `--allow-missing` to go on
     [exit status: 3]
     ");
     assert_eq!(project.tables("globex").await, "");
@@ -539,7 +539,7 @@ async fn an_older_release_is_not_applied_to_newer_schemas() {
     error: the migration files do not agree with what was applied
       missing: V2 `orders` was applied, and there is no such file in `migrations/tenant`
         in acme
-    hint: nothing was changed; deploy the release that has the file, or go on with `tenantctl migrate-schemas --allow-missing`
+    hint: nothing was changed; deploy the release that has the file, or add `--allow-missing` to go on
     [exit status: 3]
     ");
     insta::assert_snapshot!(project.run("status --check"), @"
@@ -1481,4 +1481,25 @@ async fn an_empty_schema_that_is_registered_starts_from_the_first_file() {
     ------- stderr -------
     late: applied V1 `notes`
     ");
+}
+
+#[tokio::test]
+async fn a_comment_without_an_end_does_not_take_the_rest_of_a_file_along() {
+    let project = Project::with_tenants(["acme"]).await;
+    let sql = "create table a (id int);\n/* to do\ncreate table b (id int);\n";
+    project.tenant_migration("V1__a.sql", sql);
+    let shown = project.run("migrate-schemas --tenants");
+    assert!(shown.contains("unterminated /* comment"), "{shown}");
+    assert!(shown.contains("V1__a.sql:2"), "{shown}");
+    assert_eq!(project.query("select to_regclass('acme.a') is null").await, "t");
+}
+
+#[tokio::test]
+async fn a_file_that_drops_its_own_schema_is_told_so() {
+    let project = Project::with_tenants(["acme"]).await;
+    let sql = "do $$ begin execute 'drop schema acme cascade'; end $$";
+    project.tenant_migration("V1__a.sql", sql);
+    let shown = project.run("migrate-schemas --tenants");
+    assert!(shown.contains("dropped or renamed the schema itself"), "{shown}");
+    assert_eq!(project.query("select to_regnamespace('acme') is null").await, "f");
 }

@@ -853,3 +853,25 @@ async fn no_password_is_seen_in_the_list_of_processes() {
     psql.wait().unwrap();
     assert!(!processes.contains(&project.database().password));
 }
+
+#[tokio::test]
+async fn a_role_that_may_not_use_the_schema_does_not_end_up_in_the_shared_one() {
+    let project = Project::with_tenants(["acme"]).await;
+    let connection = project.database();
+    let role = format!("lowly_{}", connection.database);
+    project
+        .sql(&format!(
+            "create role \"{role}\" login password 'lowly'; grant usage on schema public to \"{role}\"; \
+             grant select on all tables in schema public to \"{role}\""
+        ))
+        .await;
+    let (port, database) = (connection.port, &connection.database);
+    let url = format!("postgres://{role}:lowly@127.0.0.1:{port}/{database}");
+    for command in ["sql 'select current_schema()'", "exec -- psql -c 'select 1'"] {
+        let shown =
+            project.run(&format!("tenant-command --database-url {url} --schema acme {command}"));
+        assert!(shown.contains("permission denied for schema acme"), "{shown}");
+        assert!(shown.trim_end().ends_with("[exit status: 1]"), "{shown}");
+    }
+    project.sql(&format!("drop owned by \"{role}\"; drop role \"{role}\"")).await;
+}

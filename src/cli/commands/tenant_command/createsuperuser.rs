@@ -18,11 +18,11 @@ use crate::tenant::user::{self, Email, NewUser, Username, UsersTable};
 #[derive(Debug, clap::Args)]
 pub(crate) struct CreatesuperuserArgs {
     /// The name to log in with, unlike every other in the schema
-    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
+    #[arg(long, value_name = "NAME")]
     username: Option<String>,
 
     /// The e-mail address
-    #[arg(long, value_name = "ADDRESS", allow_hyphen_values = true)]
+    #[arg(long, value_name = "ADDRESS")]
     email: Option<String>,
 
     #[command(flatten)]
