@@ -10,7 +10,7 @@ use crate::pg::{Database, Source};
 
 /// libpq's variables that name a server or a database (Postgres documentation, "Environment
 /// Variables").
-const LIBPQ: [&str; 5] = ["PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGSERVICE"];
+const LIBPQ: [&str; 4] = ["PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE"];
 
 /// Returns the database to work on.
 ///
