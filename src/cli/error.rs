@@ -661,9 +661,6 @@ fn disagreement_hint(disagreements: &[(String, Vec<crate::name::SchemaName>)]) -
          `--allow-divergent` to go on"
     } else if has("missing") {
         "deploy the release that has the file, or add `--allow-missing` to go on"
-    } else if has("too wide") {
-        "number migrations in sequence where the first were: rename the file to the next version, \
-         such as `V3__add_orders.sql`"
     } else {
         "mend the history table"
     };

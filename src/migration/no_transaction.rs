@@ -270,6 +270,10 @@ impl Session<'_> {
             message += &script::create_history_table(&self.task.schema, width);
             message.push(';');
         }
+        for statement in script::widening(subject) {
+            message += &statement;
+            message.push(';');
+        }
         message += &script::history_rows(subject);
         self.send(&message).await.map(drop_rows)
     }

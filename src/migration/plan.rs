@@ -50,11 +50,6 @@ pub enum Finding {
         /// The newest version in the history.
         newest: i64,
     },
-    /// A file whose version does not fit the history table, whose versions are `int4`.
-    TooWide {
-        /// Index of the file in the folder.
-        file: usize,
-    },
     /// A row of the history that refinery cannot read.
     Broken {
         /// The row's version.
@@ -91,7 +86,7 @@ impl Plan {
         loop {
             match decide(&files, &applied, options.to) {
                 Ok(versions) => {
-                    return Self::from_decision(folder, history, &versions, findings, options);
+                    return Self::from_decision(folder, &versions, findings, options);
                 }
                 Err(objection) => {
                     findings.push(settle(folder, &mut files, &mut applied, objection));
@@ -102,23 +97,17 @@ impl Plan {
 
     fn from_decision(
         folder: &MigrationFolder,
-        history: &History,
         versions: &BTreeSet<i64>,
-        mut findings: Vec<Finding>,
+        findings: Vec<Finding>,
         options: PlanOptions,
     ) -> Self {
         let pending = folder.files().iter().enumerate();
         let pending = pending.filter(|(_, file)| versions.contains(&file.version)).map(|(i, _)| i);
         let pending: Vec<usize> = pending.collect();
-        if history.width == Some(Width::Int4) {
-            let files =
-                pending.iter().filter(|&&file| folder.files()[file].checksum_narrow.is_none());
-            findings.extend(files.map(|&file| Finding::TooWide { file }));
-        }
         let refused = findings.iter().any(|finding| match finding {
             Finding::Divergent { .. } => !options.allow_divergent,
             Finding::Missing { .. } | Finding::OutOfOrder { .. } => !options.allow_missing,
-            Finding::Broken { .. } | Finding::TooWide { .. } => true,
+            Finding::Broken { .. } => true,
         });
         Self { pending, findings, refused }
     }
@@ -394,11 +383,10 @@ mod tests {
     }
 
     #[test]
-    fn a_narrow_history_has_no_room_for_a_timestamp() {
+    fn a_narrow_history_makes_room_for_a_timestamp() {
         let folder = folder(&[("V1__a.sql", "select 1;"), ("V20260101120000__b.sql", "select 2;")]);
         let narrow = plan(&folder, &history(Width::Int4, &folder, &[1]));
-        assert_eq!(narrow.findings, [Finding::TooWide { file: 1 }]);
-        assert!(narrow.refused);
+        assert_eq!((narrow.pending.as_slice(), narrow.refused), (&[1][..], false));
         let wide = plan(&folder, &history(Width::Int8, &folder, &[1]));
         assert_eq!((wide.pending.as_slice(), wide.refused), (&[1][..], false));
     }

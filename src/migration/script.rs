@@ -249,6 +249,9 @@ impl Script {
         self.push(Origin::Record, "set constraints all immediate");
         self.push(Origin::Record, "reset role");
         self.push(Origin::Record, "discard temp");
+        for statement in widening(subject) {
+            self.push(Origin::Record, statement);
+        }
         if !subject.files.is_empty() {
             self.push(Origin::Record, history_rows(subject));
         }
@@ -483,10 +486,44 @@ select cast(case
     )
 }
 
+/// Whether one of the files has a version that does not fit refinery's default width.
+fn needs_more_room(subject: Subject<'_>) -> bool {
+    subject.files.iter().any(|&file| subject.migrations.file(file).checksum_narrow.is_none())
+}
+
+/// Returns the statements that make a history table of refinery's default width what refinery's
+/// `int8-versions` makes it: a wider column, and the checksums that belong to it.
+pub(super) fn widening(subject: Subject<'_>) -> Vec<String> {
+    if subject.history.width != Some(Width::Int4) || !needs_more_room(subject) {
+        return Vec::new();
+    }
+    let table = qualified(subject.schema, HISTORY_TABLE);
+    let known = subject.history.rows.iter().filter_map(|row| {
+        let file = subject.migrations.folder().get(row.version)?;
+        let stored = row.checksum.parse().ok()?;
+        let is_same = file.name == row.name && file.recognises(Width::Int4, stored);
+        is_same.then(|| format!("({}, '{}')", row.version, file.checksum_wide))
+    });
+    let known: Vec<String> = known.collect();
+    let mut statements = vec![format!("alter table {table} alter column version type int8")];
+    if !known.is_empty() {
+        statements.push(format!(
+            "update {table} as h set checksum = wide.checksum \
+             from (values {}) as wide (version, checksum) where h.version = wide.version",
+            known.join(", ")
+        ));
+    }
+    statements
+}
+
 /// Returns the statement that records the files as applied, as refinery records them, in the
 /// width of this history table.
 pub(super) fn history_rows(subject: Subject<'_>) -> String {
-    let width = subject.history.width.unwrap_or_else(|| subject.migrations.new_table_width());
+    let width = match subject.history.width {
+        Some(Width::Int4) if needs_more_room(subject) => Width::Int8,
+        Some(width) => width,
+        None => subject.migrations.new_table_width(),
+    };
     let now = OffsetDateTime::now_utc().format(&Rfc3339).expect("a year of four digits");
     let rows: Vec<String> = subject
         .files
@@ -494,7 +531,7 @@ pub(super) fn history_rows(subject: Subject<'_>) -> String {
         .map(|&index| {
             let file = subject.migrations.file(index);
             let (version, name) = (file.version, literal(&file.name));
-            let checksum = file.checksum(width).expect("the plan refuses what does not fit");
+            let checksum = file.checksum(width).expect("the width was chosen to fit");
             format!("({version}, {name}, '{now}', '{checksum}')")
         })
         .collect();

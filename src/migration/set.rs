@@ -147,11 +147,6 @@ impl MigrationSet {
                 "out of order: `{}` was not applied, and is older than V{newest}, which was",
                 self.path(*file)
             ),
-            plan::Finding::TooWide { file } => format!(
-                "too wide: the version of `{}` does not fit the history table, whose versions are \
-                 `int4`",
-                self.path(*file)
-            ),
             plan::Finding::Broken { version, what } => {
                 format!("broken: refinery cannot read the history row of version {version}: {what}")
             }
@@ -164,7 +159,6 @@ impl MigrationSet {
             plan::Finding::Divergent { file } => (self.file(*file).version, "divergent"),
             plan::Finding::Missing { version, .. } => (*version, "missing"),
             plan::Finding::OutOfOrder { file, .. } => (self.file(*file).version, "out of order"),
-            plan::Finding::TooWide { file } => (self.file(*file).version, "too wide"),
             plan::Finding::Broken { version, .. } => (*version, "broken"),
         }
     }

@@ -1503,3 +1503,18 @@ async fn a_file_that_drops_its_own_schema_is_told_so() {
     assert!(shown.contains("dropped or renamed the schema itself"), "{shown}");
     assert_eq!(project.query("select to_regnamespace('acme') is null").await, "f");
 }
+
+#[tokio::test]
+async fn a_project_begun_in_sequence_goes_on_with_timestamps() {
+    let project = Project::with_tenants(["acme"]).await;
+    project.tenant_migration("V1__a.sql", "create table a (id int);");
+    project.run("migrate-schemas --tenants");
+    project.tenant_migration("V20260101120000__b.sql", "create table b (id int);");
+    let shown = project.run("migrate-schemas --tenants");
+    assert!(shown.contains("acme: applied V20260101120000 `b`"), "{shown}");
+    let shown = project.run("status --check");
+    assert!(shown.contains("1 schema at V20260101120000"), "{shown}");
+    assert!(!shown.contains("exit status"), "{shown}");
+    let width = "select pg_typeof(version) from acme.refinery_schema_history limit 1";
+    assert_eq!(project.query(&format!("select ({width})::text")).await, "bigint");
+}
