@@ -7,7 +7,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use dialoguer::{Confirm, Input, Select};
+use dialoguer::{Confirm, Input};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use super::error::CommandError;
@@ -81,7 +81,6 @@ impl Person {
     }
 
     /// Asks a question whose answer is yes or no. Who just presses Enter means `default`.
-    #[allow(dead_code, reason = "for the commands that delete")]
     pub(crate) async fn confirm(
         &self,
         question: &str,
@@ -96,22 +95,6 @@ impl Person {
                 None => confirm,
             };
             Ok(confirm.interact()?)
-        })
-        .await
-    }
-
-    /// Asks to choose one of `items`, and returns its index.
-    #[allow(dead_code, reason = "for the commands that ask for a choice")]
-    pub(crate) async fn select(
-        &self,
-        question: &str,
-        items: &[String],
-        default: usize,
-    ) -> Result<usize, CommandError> {
-        let (prompt, items) = (question.to_owned(), items.to_vec());
-        ask(question, move || {
-            let select = Select::new().with_prompt(prompt).items(items);
-            Ok(select.default(default).interact()?)
         })
         .await
     }
