@@ -261,7 +261,8 @@ async fn values_follow_the_registrys_columns() {
     ");
     project.shared_migration(
         "V2__plan.sql",
-        "alter table tenants add column plan text not null check (plan in ('free', 'paid'));",
+        "alter table tenants add column plan text not null check (plan in ('free', 'paid'));
+         alter table tenants alter column created_on set default '2026-01-31';",
     );
     project.run("migrate-schemas --shared");
     insta::assert_snapshot!(project.run("create-tenant --schema acme"), @"
@@ -274,7 +275,7 @@ async fn values_follow_the_registrys_columns() {
     ------- stderr -------
     error: tenant `acme` could not be created
       caused by: new row for relation "tenants" violates check constraint "tenants_plan_check"
-        detail: Failing row contains (1, acme, acme, null, t, 2026-11-23, gold).
+        detail: Failing row contains (1, acme, acme, null, t, 2026-01-31, gold).
         SQLSTATE 23514
     nothing was created for `acme`
     [exit status: 1]
