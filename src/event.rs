@@ -14,6 +14,15 @@ pub enum Event<'a> {
         /// The schemas that are behind.
         schemas: usize,
     },
+    /// The first wave of several begins, or the next one.
+    Wave(Wave<'a>),
+    /// Nothing is done until the next wave begins.
+    Pausing {
+        /// For how long.
+        pause: Duration,
+        /// Before which of the waves.
+        next: Wave<'a>,
+    },
     /// A schema was migrated (or, in a rehearsal, could be).
     Applied {
         /// The schema.
@@ -58,6 +67,19 @@ pub enum Event<'a> {
     },
     /// Something that a person should know although the work goes on.
     Warning(String),
+}
+
+/// Schemas that are migrated together before any other is started.
+#[derive(Debug, Clone, Copy)]
+pub struct Wave<'a> {
+    /// From 1.
+    pub number: usize,
+    /// How many waves there are.
+    pub of: usize,
+    /// Whether no others are started unless all of these are done.
+    pub is_canary: bool,
+    /// In the order in which they are started.
+    pub schemas: &'a [SchemaName],
 }
 
 /// Listens to events.
@@ -133,6 +155,12 @@ pub enum Cause {
     Outside {
         /// `schema.relation`, separated by commas.
         touched: String,
+    },
+    /// The migration created, changed or dropped these outside its schema.
+    #[error("it changed what is not the schema's: {objects}")]
+    Beyond {
+        /// `function public.f()`, separated by commas.
+        objects: String,
     },
     /// There is no such schema.
     #[error("there is no such schema")]

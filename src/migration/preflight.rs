@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::executor::{ExecuteOptions, Mode};
 use super::set::MigrationSet;
 use crate::event::{Event, Observer};
-use crate::pg::{ConnectError, Database, Incomplete, Row, SqlError};
+use crate::pg::{ConnectError, Database, Incomplete, Row, Spare, SqlError};
 
 /// A transaction that has been open for so long is worth a warning.
 const LONG: Duration = Duration::from_secs(60);
@@ -60,14 +60,13 @@ pub type Work<'a> = (&'a MigrationSet, Vec<usize>);
 ///
 /// [`PreflightError`] when the work cannot be done there, or not by way of this connection.
 pub async fn check(
+    spare: &Spare,
     database: &Database,
     work: &[Work<'_>],
     options: &ExecuteOptions,
     observer: &dyn Observer,
 ) -> Result<ExecuteOptions, PreflightError> {
-    let mut connection = database.connect("tenantctl").await?;
-    let rows = connection.ask(&question()).await?.rows;
-    connection.close().await;
+    let rows = spare.lane().await.serve(0).await?.ask(&question()).await?.rows;
     let server = Server::from(&rows[0]);
     if server.is_standby {
         let place = database.place().into();
@@ -199,8 +198,8 @@ fn transaction(text: &str) -> Option<Transaction> {
 }
 
 impl Server {
-    /// Returns how many schemas to work on at once: one connection looks at what they wait for, and
-    /// the connection that asked is closed by then.
+    /// Returns how many schemas to work on at once. The connection that asked stays open beside
+    /// theirs.
     fn jobs(&self, wanted: usize) -> usize {
         let most = usize::try_from(self.free - SPARE).unwrap_or_default();
         wanted.min(most).max(1)

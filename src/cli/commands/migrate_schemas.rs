@@ -11,11 +11,12 @@ use crate::cli::exit_code::ExitCode;
 use crate::cli::migration_report::{self, MigrationReport};
 use crate::cli::selection::SelectionArgs;
 use crate::cli::text::{count, few};
+use crate::cli::waves::{self, WavesArgs};
 use crate::cli::{plan_report, status_report};
 use crate::migration::scaffold::FolderKind;
-use crate::migration::{Mode, PlanOptions, ScriptOptions, State};
+use crate::migration::{ExecuteOptions, Mode, PlanOptions, ScriptOptions, State, Waves};
 use crate::name::SchemaName;
-use crate::tenant::{Migrate, Prepared};
+use crate::tenant::{Migrate, Prepared, Selection};
 
 /// Apply pending migrations
 ///
@@ -58,11 +59,15 @@ pub(crate) struct MigrateSchemasArgs {
     selection: SelectionArgs,
 
     #[command(flatten)]
+    waves: WavesArgs,
+
+    #[command(flatten)]
     execution: ExecutionArgs,
 }
 
 pub(crate) async fn run(context: &mut Context, args: &MigrateSchemasArgs) -> CommandResult {
-    let selection = args.selection.required()?;
+    let selection = Selection { order: args.waves.order(), ..args.selection.required()? };
+    let waves = args.waves.waves()?;
     let dir = args.migrations_dir.as_deref();
     let shared =
         selection.shared.then(|| context.migrations(FolderKind::Shared, dir)).transpose()?;
@@ -92,15 +97,16 @@ pub(crate) async fn run(context: &mut Context, args: &MigrateSchemasArgs) -> Com
     if args.check {
         return check(context, &migrate).await;
     }
-    let prepared = migrate.prepare().await?;
+    let prepared = migrate.prepare_over(args.execution.jobs(context)?).await?;
+    waves::refuse_strangers(&waves, &prepared)?;
     for finding in &prepared.warnings {
         context.report.warn(file_finding(finding).trim_start());
     }
     warn_of_newer(context, args, &migrate, &prepared);
     if args.dry_run {
-        return dry_run(context, args, &migrate, &prepared);
+        return dry_run(context, args, &migrate, &prepared, &waves);
     }
-    apply(context, args, &migrate, prepared).await
+    apply(context, args, &migrate, prepared, waves).await
 }
 
 /// Says which schemas are beyond the version that was asked for, and stay there.
@@ -131,9 +137,11 @@ async fn apply(
     args: &MigrateSchemasArgs,
     migrate: &Migrate<'_>,
     prepared: Prepared,
+    waves: Waves,
 ) -> CommandResult {
     let mode = if args.rehearse { Mode::Rehearse } else { Mode::Apply };
     let options = args.execution.options(context, mode, prepared.total())?;
+    let options = ExecuteOptions { waves, ..options };
     let report = MigrationReport::new(context.report, mode);
     let migrated = migrate.run(prepared, &options, &report, context.signals.heed()).await;
     report.finish();
@@ -145,6 +153,7 @@ fn dry_run(
     args: &MigrateSchemasArgs,
     migrate: &Migrate<'_>,
     prepared: &Prepared,
+    waves: &Waves,
 ) -> CommandResult {
     let options = args.execution.options(context, Mode::Apply, prepared.total())?;
     let options = ScriptOptions {
@@ -156,6 +165,7 @@ fn dry_run(
         server_version: prepared.server_version,
     };
     plan_report::answer(&context.report, migrate, prepared, &options);
+    plan_report::answer_waves(&context.report, prepared, waves);
     Ok(ExitCode::Done)
 }
 
