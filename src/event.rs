@@ -107,7 +107,7 @@ pub struct Site {
     pub line: usize,
     /// From 1, in characters, where it is known.
     pub column: Option<usize>,
-    /// The line with a caret under the column, ready to print.
+    /// The line with a caret under the column, ready to print; empty where it was not kept.
     pub excerpt: String,
 }
 
@@ -129,6 +129,12 @@ impl From<Cause> for Failure {
 }
 
 impl Failure {
+    /// Returns it without the lines of the file around its place.
+    pub(crate) fn without_excerpt(self) -> Self {
+        let site = self.site.map(|site| Site { excerpt: String::new(), ..site });
+        Self { site, ..self }
+    }
+
     /// Whether two failures are one and the same thing going wrong in two schemas; details, such
     /// as the row that failed, may differ.
     pub fn is_same_as(&self, other: &Self) -> bool {

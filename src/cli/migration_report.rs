@@ -373,8 +373,12 @@ fn explain_failure(report: &Report, mode: Mode, failure: &Failure, schemas: &[&S
         None => report.error(format!("{to} could not be {}", participle(mode))),
     }
     report.always(format!("  caused by: {}", printable_lines(&failure.cause.to_string())));
-    if let Some(site) = &failure.site {
-        report.always(indent(&site.excerpt));
+    match &failure.site {
+        Some(site) if site.excerpt.is_empty() => {
+            report.always(format!("     --> {}:{}", site.path, site.line));
+        }
+        Some(site) => report.always(indent(&site.excerpt)),
+        None => {}
     }
     if let Some(error) = failure.cause.sql() {
         report.always_lines(&sql_details(error));

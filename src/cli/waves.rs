@@ -92,10 +92,10 @@ pub(crate) fn refuse_strangers(waves: &Waves, prepared: &Prepared) -> Result<(),
     }
     let names = strangers.iter().map(|it| format!("`{}`", it.as_str().escape_debug()));
     let names: Vec<String> = names.collect();
-    let verb = if names.len() == 1 { "is" } else { "are" };
+    let (noun, verb) = if names.len() == 1 { ("canary", "is") } else { ("canaries", "are") };
     Err(CommandError::Usage {
         message: format!(
-            "canary {} {verb} not among the {} selected",
+            "{noun} {} {verb} not among the {} selected",
             few(names.iter(), 5),
             count(prepared.tenants().count(), "tenant")
         ),

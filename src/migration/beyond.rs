@@ -121,7 +121,7 @@ with found as (
        and case relation {servers} end is not null
 )
 select cast(case when count(*) > 0 then '{REFUSAL}beyond:'
-    || (select string_agg(what, ', ') from (select what from found order by what limit {NAMED}) as f)
+    || (select string_agg(what, ', ') from (select what from found order by what not like 'extension %', what limit {NAMED}) as f)
     || case when count(*) > {NAMED} then ' and ' || count(*) - {NAMED} || ' more' else '' end
     else '0' end as integer) from found"
     )

@@ -271,6 +271,35 @@ mod tests {
     }
 
     #[test]
+    fn what_is_in_the_way_is_said_with_the_number_that_was_compared() {
+        let oldest = transaction("4711 3700 nightly report");
+        let one = Server { long: 1, oldest: oldest.clone(), ..server(90) };
+        assert_eq!(
+            one.long_transactions().unwrap(),
+            "1 transaction has been open for more than 1m, the oldest for 1h 1m 40s (pid 4711, \
+             nightly report): what they use is busy until they end"
+        );
+        let two = Server { long: 2, oldest, ..server(90) };
+        assert!(two.long_transactions().unwrap().starts_with("2 transactions have been open"));
+        let dump = Server { dump: transaction("4712 61 pg_dump"), ..server(90) };
+        assert_eq!(
+            dump.dump().unwrap(),
+            "a pg_dump has been running for 1m 1s (pid 4712): what it dumps is busy until it ends"
+        );
+        assert_eq!(
+            server(5).fewer_jobs(64, 3).unwrap(),
+            "the server has 5 free connections: working on 3 at once instead of 64"
+        );
+        assert_eq!(server(90).fewer_jobs(4, 4), None);
+    }
+
+    #[test]
+    fn a_transaction_without_a_name_is_one_too() {
+        let nameless = transaction("4711 61 ").unwrap();
+        assert_eq!((nameless.pid, nameless.application_name.as_str()), (4711, ""));
+    }
+
+    #[test]
     fn the_lock_table_is_compared_with_the_largest_plan() {
         assert_eq!(server(90).lock_table(30, 4), None);
         let warning = server(90).lock_table(2000, 4).unwrap();

@@ -33,6 +33,9 @@ const LEAVE_WITHIN: Duration = Duration::from_millis(1900);
 /// How long the answer to who holds what is waited for when nobody needs it any more.
 const END_LOOKING_WITHIN: Duration = Duration::from_millis(100);
 
+/// Failures of so many kinds are kept whole.
+const MOST_KINDS: usize = 100;
+
 /// How often one schema's history is read again before its run is given up.
 const MOST_LOOKS: u32 = 5;
 
@@ -313,7 +316,7 @@ impl<'a> Run<'a> {
                     After::Applied
                 }
                 Verdict::Failed(failure) => {
-                    self.end_trials(&failure.cause, trials);
+                    self.end_trials(&task, &failure.cause, trials);
                     self.fail(task.schema, *failure);
                     return true;
                 }
@@ -359,9 +362,15 @@ impl<'a> Run<'a> {
     }
 
     /// Ends a plan's trial on a schema that failed: most failures say nothing of the others.
-    fn end_trials(&self, cause: &Cause, trials: &mut Trials<'_>) {
+    fn end_trials(&self, task: &Task, cause: &Cause, trials: &mut Trials<'_>) {
+        let is_plain = |touched: &str| {
+            let files = &task.planned.plan.pending;
+            touched.split(", ").any(|name| self.executor.migrations.says(files, name))
+        };
         match cause {
-            Cause::Beyond { .. } => {
+            // A name that is not qualified may be found in other schemas.
+            Cause::Outside { touched } if !is_plain(touched) => trials.end(Trial::Due),
+            Cause::Beyond { .. } | Cause::Outside { .. } if trials.are_under_way() => {
                 self.outcome.borrow_mut().stop.get_or_insert(Stop::Beyond);
                 trials.end(Trial::Refused);
             }
@@ -522,8 +531,8 @@ impl<'a> Run<'a> {
     }
 
     fn fail(&self, schema: SchemaName, failure: Failure) {
-        let failure = self.intern(failure);
         self.executor.observer.observe(&Event::Failed { schema: &schema, failure: &failure });
+        let failure = self.intern(failure);
         if matches!(&failure.cause, Cause::Sql(error) if error.is_out_of_resources()) {
             self.stop(Stop::OutOfResources);
         }
@@ -540,11 +549,13 @@ impl<'a> Run<'a> {
         if let Some(known) = failures.iter().find(|known| known.is_same_as(&failure)) {
             return known.clone();
         }
-        let failure = Rc::new(failure);
-        // Beyond so many different ones there is nothing to share, and looking costs.
-        if failures.len() < 100 {
-            failures.push(failure.clone());
+        // Beyond so many different ones there is nothing to share, and looking costs. What was shown
+        // of them is not kept.
+        if failures.len() >= MOST_KINDS {
+            return Rc::new(failure.without_excerpt());
         }
+        let failure = Rc::new(failure);
+        failures.push(failure.clone());
         failure
     }
 

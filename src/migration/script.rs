@@ -456,7 +456,12 @@ fn note_own_relations(schema: &SchemaName) -> String {
 with tables as (
     select d.objid as oid from pg_catalog.pg_depend d
      where d.refclassid = 'pg_catalog.pg_namespace'::regclass
-       and d.refobjid = {}::regnamespace and d.classid = 'pg_catalog.pg_class'::regclass
+       and d.refobjid = {own}::regnamespace and d.classid = 'pg_catalog.pg_class'::regclass
+    union all
+    select t.typrelid from pg_catalog.pg_depend d join pg_catalog.pg_type t on t.oid = d.objid
+     where d.refclassid = 'pg_catalog.pg_namespace'::regclass
+       and d.refobjid = {own}::regnamespace and d.classid = 'pg_catalog.pg_type'::regclass
+       and t.typrelid <> 0
 ), heaps as (
     select oid from tables union all
     select c.reltoastrelid from tables join pg_catalog.pg_class c using (oid)
@@ -468,7 +473,7 @@ with tables as (
 select set_config('tenantctl.own', coalesce(string_agg(oid::text, ','), ''), true),
        set_config('tenantctl.mark', (select max(oid)::text from pg_catalog.pg_class), true)
   from own",
-        literal(&identifier(schema.as_str()))
+        own = literal(&identifier(schema.as_str()))
     )
 }
 
