@@ -3,9 +3,13 @@
 
 use serde_json::json;
 
+use super::migration_report::{wave_fields, wave_line};
 use super::report::Report;
 use super::text::{count, few, printable};
-use crate::migration::{MigrationSet, Origin, Script, ScriptOptions, State, Subject, Survey};
+use crate::event::Wave;
+use crate::migration::{
+    MigrationSet, Origin, Script, ScriptOptions, State, Subject, Survey, Waves,
+};
 use crate::name::SchemaName;
 use crate::tenant::{Migrate, Prepared};
 
@@ -37,6 +41,22 @@ pub(crate) fn answer(
         report.say("the tenants are known only once the shared migrations have made the registry");
     }
     report.object("dry_run", json!({ "clean": is_empty }));
+}
+
+/// Prints in which waves the tenants would be migrated, where there are several.
+pub(crate) fn answer_waves(report: &Report, prepared: &Prepared, waves: &Waves) {
+    let Some(survey) = &prepared.tenants else { return };
+    let waves = waves.of_schemas(survey.behind_in_order().cloned().collect());
+    if waves.len() < 2 {
+        return;
+    }
+    let most = if report.verbose { usize::MAX } else { 20 };
+    for (index, (is_canary, schemas)) in waves.iter().enumerate() {
+        let (number, of, is_canary) = (index + 1, waves.len(), *is_canary);
+        let wave = Wave { number, of, is_canary, schemas };
+        report.answer(format!("-- {}", wave_line(&wave, most)));
+        report.object("wave", wave_fields(&wave));
+    }
 }
 
 fn plan(

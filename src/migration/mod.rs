@@ -1,5 +1,6 @@
 //! Migrations: files, statements, history, plan and apply.
 
+mod beyond;
 mod checksum;
 mod executor;
 pub mod file;
@@ -20,6 +21,7 @@ mod script;
 mod set;
 pub mod sql;
 mod survey;
+mod waves;
 mod worker;
 
 pub use checksum::Width;
@@ -36,3 +38,4 @@ pub use preflight::PreflightError;
 pub use script::{BEING_CREATED, Creating, Origin, Registration, Script, ScriptOptions, Subject};
 pub use set::MigrationSet;
 pub use survey::{Disagreement, State, Survey};
+pub use waves::{Canaries, Share, ShareError, Waves};

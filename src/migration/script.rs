@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::Width;
+use super::beyond;
 use super::history::{DIGEST, HISTORY_TABLE, History};
 use super::set::MigrationSet;
 use crate::name::SchemaName;
@@ -139,13 +140,32 @@ pub const BEING_CREATED: &str = "tenantctl: being created";
 impl Script {
     /// Returns the transaction that applies `subject`'s files and records them.
     pub fn apply(subject: Subject<'_>, options: &ScriptOptions) -> Self {
+        Self::transaction(subject, options, false)
+    }
+
+    /// Returns the same transaction for a plan's first schema, in which the catalogs are searched
+    /// for what was changed outside.
+    pub fn trial(subject: Subject<'_>, options: &ScriptOptions) -> Self {
+        Self::transaction(subject, options, true)
+    }
+
+    fn transaction(subject: Subject<'_>, options: &ScriptOptions, is_trial: bool) -> Self {
         let mut script = Self::default();
+        let looks_beyond = is_trial && is_audited(subject);
         script.begin(subject, options);
         script.own_relations(subject);
+        if looks_beyond {
+            for note in beyond::notes(subject.schema, &options.path) {
+                script.push(Origin::Note, note);
+            }
+        }
         for &file in subject.files {
             script.file(subject.migrations, file);
         }
         script.audit(subject);
+        if looks_beyond {
+            script.push(Origin::Audit, beyond::check(subject.schema, &options.path));
+        }
         script.record(subject);
         script.register(subject);
         script.end(options);
@@ -436,7 +456,12 @@ fn note_own_relations(schema: &SchemaName) -> String {
 with tables as (
     select d.objid as oid from pg_catalog.pg_depend d
      where d.refclassid = 'pg_catalog.pg_namespace'::regclass
-       and d.refobjid = {}::regnamespace and d.classid = 'pg_catalog.pg_class'::regclass
+       and d.refobjid = {own}::regnamespace and d.classid = 'pg_catalog.pg_class'::regclass
+    union all
+    select t.typrelid from pg_catalog.pg_depend d join pg_catalog.pg_type t on t.oid = d.objid
+     where d.refclassid = 'pg_catalog.pg_namespace'::regclass
+       and d.refobjid = {own}::regnamespace and d.classid = 'pg_catalog.pg_type'::regclass
+       and t.typrelid <> 0
 ), heaps as (
     select oid from tables union all
     select c.reltoastrelid from tables join pg_catalog.pg_class c using (oid)
@@ -448,7 +473,7 @@ with tables as (
 select set_config('tenantctl.own', coalesce(string_agg(oid::text, ','), ''), true),
        set_config('tenantctl.mark', (select max(oid)::text from pg_catalog.pg_class), true)
   from own",
-        literal(&identifier(schema.as_str()))
+        own = literal(&identifier(schema.as_str()))
     )
 }
 
