@@ -257,7 +257,9 @@ impl Script {
     fn audit(&mut self, subject: Subject<'_>) {
         if is_audited(subject) {
             let schema = identifier(subject.schema.as_str());
-            self.push(Origin::Audit, format!("set local search_path = {schema}"));
+            // A temporary table must not hide one of the schema's own.
+            let path = format!("set local search_path = {schema}, pg_catalog, pg_temp");
+            self.push(Origin::Audit, path);
             self.push(Origin::Audit, audit(subject.schema, may_drop(subject)));
         }
     }
@@ -480,17 +482,18 @@ select set_config('tenantctl.own', coalesce(string_agg(oid::text, ','), ''), tru
 /// Fails when this transaction touched a relation outside the schema otherwise than by reading it
 /// or pointing a foreign key at it, however it was reached, or when the schema itself is gone.
 ///
-/// With the schema alone in the search path, a relation of its own is written without a schema, a
-/// dropped one as a number, and any other with the schema it is in ("Object Identifier Types").
-/// That costs no join, and so next to no planning, once a schema.
+/// With the schema first in the search path every relation of its own is visible, and any other is
+/// not (Postgres documentation, "Schema Visibility Inquiry Functions"). A dropped one is written as
+/// a number ("Object Identifier Types"). This is planned once a schema, so it has no join and as
+/// few words as can be.
 fn audit(schema: &SchemaName, may_drop: bool) -> String {
     let name = literal(&identifier(schema.as_str()));
     let dropped = match may_drop {
         true => {
             "
-   and not (name ~ '^[0-9]+$'
-            and (relation > current_setting('tenantctl.mark')::oid
-                 or relation = any (string_to_array(current_setting('tenantctl.own'), ',')::oid[])))"
+   and not (l.relation::regclass::text ~ '^[0-9]+$'
+            and (l.relation > current_setting('tenantctl.mark')::oid
+                 or l.relation = any (string_to_array(current_setting('tenantctl.own'), ',')::oid[])))"
         }
         false => "",
     };
@@ -498,17 +501,26 @@ fn audit(schema: &SchemaName, may_drop: bool) -> String {
         "\
 select cast(case
     when to_regnamespace({name}) is null then '{REFUSAL}no-schema'
-    when count(*) > 0 then '{REFUSAL}outside:' || string_agg(distinct
-         case when name ~ '^[0-9]' then '{DROPPED}' else name end, ', ')
+    when count(*) > 0 then '{REFUSAL}outside:' || string_agg(l.relation::regclass::text, ', ')
     else '0' end as integer)
-  from pg_catalog.pg_lock_status() as l, lateral (select l.relation::regclass::text as name) as n
+  from pg_catalog.pg_lock_status() as l
  where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation' and l.granted
    and l.relation >= 16384
    and l.mode not in ('AccessShareLock', 'RowShareLock', 'ShareRowExclusiveLock')
-   and name ~ '^(?!pg_)(\"([^\"]|\"\")*\"|[^\".]+)[.]|^[0-9]+$'
-   and not starts_with(name, quote_ident({}) || '.'){dropped}",
-        literal(schema.as_str())
+   and pg_catalog.pg_table_is_visible(l.relation) is not true
+   and l.relation::regclass::text !~ '^pg_(toast|temp)'{dropped}"
     )
+}
+
+/// Returns what the audit found, each relation once; one that is gone has but a number.
+pub(super) fn touched(found: &str) -> String {
+    let mut names: Vec<&str> = found
+        .split(", ")
+        .map(|name| if name.parse::<u32>().is_ok() { DROPPED } else { name })
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names.join(", ")
 }
 
 /// Whether one of the files has a version that does not fit refinery's default width.
@@ -685,8 +697,11 @@ mod tests {
             let text = text(&script(&set(&[NOTES]), name, &options()));
             let table = format!("create table {as_identifier}.\"refinery_schema_history\"");
             assert!(text.contains(&table), "{text}");
-            let is_own = format!("quote_ident({as_literal})");
-            assert!(text.contains(&is_own), "{text}");
+            let is_there = format!("to_regnamespace({})", literal(as_identifier));
+            assert!(text.contains(&is_there), "{text}");
+            let is_locked =
+                format!("'tenantctl:{}", &as_literal.trim_start_matches([' ', 'E'])[1..]);
+            assert!(text.contains(&is_locked), "{text}");
             let path = format!("{as_identifier}, \"public\", \"extra\"");
             assert!(text.contains(&literal(&path)), "{text}");
         }
@@ -713,6 +728,14 @@ mod tests {
         let second = message.text.find("select 2").unwrap();
         assert_eq!(message.step_at(0), Some((4, 0)));
         assert_eq!(message.step_at(second + 7), Some((5, 7)));
+    }
+
+    #[test]
+    fn what_was_touched_is_named_once() {
+        assert_eq!(
+            touched("public.b, public.a, public.b, 16390"),
+            format!("{DROPPED}, public.a, public.b")
+        );
     }
 
     #[test]

@@ -9,7 +9,9 @@ use super::history::{self, Fleet, LookError};
 use super::holders::{self, Watch};
 use super::no_transaction;
 use super::queue::Task;
-use super::script::{Creating, Message, Origin, REFUSAL, Script, ScriptOptions, Step, Subject};
+use super::script::{
+    self, Creating, Message, Origin, REFUSAL, Script, ScriptOptions, Step, Subject,
+};
 use crate::event::{Blockage, BlockageKind, Cause, Failure, Site};
 use crate::name::SchemaName;
 use crate::pg::{ConnectError, Connection, Incomplete, Lane, SqlError};
@@ -239,7 +241,7 @@ impl<'a> Worker<'a> {
                 Verdict::Failed(Box::new(Failure { site, ..cause.into() }))
             }
             Some(other) => {
-                let touched = other.strip_prefix("outside:").unwrap_or(other).to_owned();
+                let touched = script::touched(other.strip_prefix("outside:").unwrap_or(other));
                 let files = &task.planned.plan.pending;
                 let site = self.executor.migrations.mention(files, &touched);
                 let cause = Cause::Outside { touched };

@@ -90,16 +90,17 @@ async fn eight_tenants_are_created_at_once() {
 async fn looking_waits_for_nothing() {
     let project = Project::new().await;
     project.add_many_tenants(3).await;
+    // The first schema of a plan goes alone.
     project.add_traces(1, 30.0);
     let program = project.start("migrate-schemas --tenants --jobs 2");
-    project.pausing(2).await;
+    project.pausing(1).await;
     for command in ["status", "list-tenants", "migrate-schemas --all --dry-run"] {
         let output = project.command(command).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", project.shown(&output));
     }
     let check = project.command("status --check").output().unwrap();
     assert_eq!(check.status.code(), Some(3), "{}", project.shown(&check));
-    project.pausing(2).await;
+    project.pausing(1).await;
     program.kill();
 }
 
