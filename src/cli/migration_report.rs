@@ -181,7 +181,7 @@ impl Observer for MigrationReport {
             Event::Begun { schemas } => self.begin(*schemas),
             Event::Wave(wave) => self.wave(wave),
             Event::Pausing { pause, next } => self.pausing(*pause, next),
-            Event::Applied { schema, migrations, elapsed } => {
+            Event::Applied { schema, migrations, elapsed, .. } => {
                 self.applied(schema, migrations, *elapsed)
             }
             Event::UpToDate { schema } => {
@@ -190,11 +190,11 @@ impl Observer for MigrationReport {
                 }
                 self.step();
             }
-            Event::Failed { schema, failure } => self.failed(schema, failure),
+            Event::Failed { schema, failure, .. } => self.failed(schema, failure),
             Event::Deferred { schema, blockage, attempts } => {
                 self.deferred(schema, blockage, *attempts)
             }
-            Event::Busy { schema, blockage } => self.busy(schema, blockage),
+            Event::Busy { schema, blockage, .. } => self.busy(schema, blockage),
             Event::Reconnecting { reason } => {
                 self.bar.suspend(|| self.report.warn(format!("{reason}; connecting again")));
             }

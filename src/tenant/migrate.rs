@@ -70,6 +70,11 @@ impl Migrated {
         self.shared.iter().chain([&self.tenants]).all(Outcome::is_complete)
     }
 
+    /// Returns the schemas that were not tried.
+    pub fn not_attempted(&self) -> impl Iterator<Item = &SchemaName> {
+        self.shared.iter().chain([&self.tenants]).flat_map(|outcome| &outcome.not_attempted)
+    }
+
     /// Returns how many schemas something was applied to.
     pub fn applied(&self) -> usize {
         self.shared.iter().chain([&self.tenants]).map(|outcome| outcome.applied).sum()
@@ -137,11 +142,21 @@ impl Prepared {
         self.tenants.iter().flat_map(|survey| &survey.fleet.schemas).map(|(schema, _)| schema)
     }
 
+    /// Returns the connection that looked, and that will be the run's spare one.
+    pub fn spare(&mut self, database: &Database) -> &Spare {
+        self.spare.get_or_insert_with(|| Spare::new(database))
+    }
+
     /// Closes the connection that looked, where nothing is to be done.
     pub async fn close(&mut self) {
         if let Some(spare) = self.spare.take() {
             spare.close().await;
         }
+    }
+
+    /// Whether there is anything to do.
+    pub fn has_work(&self) -> bool {
+        [&self.shared, &self.tenants].into_iter().flatten().any(|survey| !survey.is_clean())
     }
 }
 

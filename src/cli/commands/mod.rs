@@ -6,6 +6,7 @@ mod create_domain;
 mod create_tenant;
 mod delete_domain;
 mod dev;
+mod history;
 mod init;
 mod list_domains;
 mod list_tenants;
@@ -40,6 +41,7 @@ pub(crate) enum Subcommand {
     DeleteDomain(delete_domain::DeleteDomainArgs),
     Resolve(resolve::ResolveArgs),
     TenantCommand(tenant_command::TenantCommandArgs),
+    History(history::HistoryArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
 }
@@ -62,6 +64,7 @@ impl Subcommand {
             Self::DeleteDomain(args) => delete_domain::run(context, args).await,
             Self::Resolve(args) => resolve::run(context, args).await,
             Self::TenantCommand(args) => tenant_command::run(context, args).await,
+            Self::History(args) => history::run(context, args).await,
             Self::Completions(args) => completions::run(args),
             Self::Man(args) => man::run(context, args),
         }

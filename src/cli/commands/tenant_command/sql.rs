@@ -11,7 +11,7 @@ use crate::cli::error::{CommandError, CommandResult};
 use crate::cli::exit_code::ExitCode;
 use crate::cli::report::Report;
 use crate::cli::selection::read_text;
-use crate::cli::text::{grouped, printable};
+use crate::cli::text::{few, grouped, printable};
 use crate::pg::Rows;
 use crate::tenant::{Answer, SqlText};
 
@@ -36,6 +36,12 @@ pub(super) async fn run(context: &mut Context, target: &Target, args: &SqlArgs) 
     let mut connection = target.connect().await?;
     let answers = sql.run(&mut connection, &target.scope).await?;
     connection.close().await;
+    let changing: Vec<String> = answers.iter().filter(|it| changes(it)).map(tag).collect();
+    if !changing.is_empty() {
+        let (database, schema) = (&target.database, &target.scope.schema);
+        let what = format!("sql: {}", few(changing.iter(), 10));
+        context.record_done("tenant-command", database, schema, what).await;
+    }
     for (index, answer) in answers.iter().enumerate() {
         show(&context.report, index, answer);
     }
@@ -87,6 +93,13 @@ fn tag(answer: &Answer) -> String {
 /// What is told with a count, be it 0.
 const COUNTED: [&str; 8] =
     ["SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "FETCH", "MOVE", "COPY"];
+
+/// Whether the statement is one that changes something; a SELECT may, by what it calls, but mostly
+/// does not.
+fn changes(answer: &Answer) -> bool {
+    let looks = ["SELECT", "EXPLAIN", "SHOW", "SET", "FETCH", "MOVE", "DECLARE", "CLOSE", "LOCK"];
+    !looks.contains(&command(answer))
+}
 
 /// Returns what was done, as Postgres tells it.
 fn command(answer: &Answer) -> &str {
