@@ -14,7 +14,7 @@ use crate::migration::scaffold::FolderKind;
 use crate::migration::sql::{self, Folder};
 use crate::migration::{ExecuteOptions, MigrationFolder, MigrationSet};
 use crate::name::SchemaName;
-use crate::pg::{Connection, Database, Scope};
+use crate::pg::{Connection, Database, Scope, Spare};
 use crate::project::{Project, Timeout};
 use crate::run_log::{Entry, NewRun, RunLog, RunLogError};
 use crate::tenant::{Names, Registry};
@@ -72,13 +72,31 @@ impl Context {
     /// Records that this run is about to change something, and returns where to note what. Where
     /// that is not possible it is said, and the work goes on.
     pub(crate) async fn begin_run(&mut self, command: &str, database: &Database) -> RunLog {
+        let spare = Spare::new(database);
+        let run_log = self.begin_run_over(command, database, &spare).await;
+        spare.close().await;
+        run_log
+    }
+
+    /// Records that this run is about to change something as [`Self::begin_run`] does, over the one
+    /// connection that the run has so far.
+    pub(crate) async fn begin_run_over(
+        &mut self,
+        command: &str,
+        database: &Database,
+        spare: &Spare,
+    ) -> RunLog {
         let run = NewRun {
             command: command.to_owned(),
             command_line: command_line(std::env::args().skip(1)),
             os_user: Some(os_user()),
             host: rustix::system::uname().nodename().to_str().ok().map(str::to_owned),
         };
-        match RunLog::begin(database, &run).await {
+        let begun = async {
+            let mut lane = spare.lane().await;
+            RunLog::begin_over(lane.serve(0).await?, database, &run).await
+        };
+        match begun.await {
             Ok(run_log) => self.run_log = run_log,
             // A database that is out of reach, or read-only, is for the work itself to tell.
             Err(RunLogError::Connect(_)) => {}

@@ -53,13 +53,17 @@ const SERVERS: [(&str, &str); 4] = [
 const NAMED: usize = 5;
 
 /// Returns the statements that note what must be known from before: which objects are the schema's
-/// own, what those around it are called, and who may do what with the tables there.
-pub(super) fn notes(schema: &SchemaName, path: &[String]) -> [String; 2] {
+/// own, what those around it are called, and who may do what with the tables there; and, on a server
+/// that has `used_up` half of the numbers of transactions, which rows look as if they were written
+/// later.
+///
+/// For all these catalogs Postgres would compile, which takes longer than reading them.
+pub(super) fn notes(schema: &SchemaName, path: &[String], used_up: bool) -> [String; 4] {
     // Everything below compares with this transaction's number, so that it needs one by now.
     let number = "select set_config('tenantctl.xid', \
                   pg_catalog.pg_current_xact_id()::text, true)";
     let own = format!("space = {}::regnamespace", literal(&identifier(schema.as_str())));
-    let objects = objects("true");
+    let objects = objects("oid >= 16384");
     let around = around(path);
     let notes = format!(
         "\
@@ -72,28 +76,35 @@ select set_config('tenantctl.things', coalesce((select string_agg(classid || ':'
          (select max(oid) from pg_catalog.pg_type), (select max(oid) from pg_catalog.pg_proc))::text, true),
        set_config('tenantctl.names', coalesce((select jsonb_object_agg(classid || ':' || objid,
            i.type || ' ' || i.identity)
-         from objects, pg_catalog.pg_identify_object(classid, objid, 0) as i where (space = 0 or space in ({around})) and objid >= 16384), '{{}}')::text, true),
+         from objects, pg_catalog.pg_identify_object(classid, objid, 0) as i where (space = 0 or space in ({around}))), '{{}}')::text, true),
        set_config('tenantctl.privileges', coalesce((select jsonb_object_agg(c.oid, coalesce(c.relacl::text, ''))
          from pg_catalog.pg_depend d join pg_catalog.pg_class c on c.oid = d.objid
         where d.refclassid = 'pg_catalog.pg_namespace'::regclass and d.refobjid in ({around})
           and d.classid = 'pg_catalog.pg_class'::regclass), '{{}}')::text, true),
        set_config('tenantctl.suspects', coalesce((select string_agg(classid || ':' || objid, ',')
-         from ({written}) as w
-        where current_setting('tenantctl.xid')::int8 >= 2147483648), ''), true)",
-        written = written(path),
+         from ({suspects}) as w), ''), true)",
+        suspects = match used_up {
+            true => written(path),
+            false => "select 0 as classid, 0 as objid where false".into(),
+        },
     );
-    [number.to_owned(), notes]
+    let [off, on] = ["off", "default"].map(|it| format!("set local jit to {it}"));
+    [number.to_owned(), off, notes, on]
 }
+
+/// Returns a question: whether the server has used up half of the numbers of transactions.
+pub(super) const USED_UP: &str = "select pg_catalog.pg_snapshot_xmax(\
+     pg_catalog.pg_current_snapshot())::text::int8 > 2147480000";
 
 /// Returns the statement that fails when this transaction changed anything that is not the
 /// schema's.
-pub(super) fn check(schema: &SchemaName, path: &[String]) -> String {
+pub(super) fn check(schema: &SchemaName, path: &[String]) -> [String; 2] {
     let own = literal(&identifier(schema.as_str()));
     let (written, locked) = (written(path), locked());
     let servers = SERVERS
         .map(|(catalog, what)| format!("when 'pg_catalog.{catalog}'::regclass then '{what}'"));
     let servers = servers.join(" ");
-    format!(
+    let check = format!(
         "\
 with found as (
     select i.type || ' ' || i.identity as what
@@ -124,7 +135,8 @@ select cast(case when count(*) > 0 then '{REFUSAL}beyond:'
     || (select string_agg(what, ', ') from (select what from found order by what not like 'extension %', what limit {NAMED}) as f)
     || case when count(*) > {NAMED} then ' and ' || count(*) - {NAMED} || ' more' else '' end
     else '0' end as integer) from found"
-    )
+    );
+    ["set local jit to off".to_owned(), check]
 }
 
 /// Returns an SQL list of the numbers of the schemas behind the tenant's own in the search path.
@@ -234,7 +246,8 @@ select l.classid, l.objid, case l.classid {} end as space
       from pg_catalog.pg_locks l
      where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'object' and l.granted
        and l.mode not in ('AccessShareLock', 'RowShareLock')
-       and l.classid in ({})",
+       and l.classid in ({})
+    offset 0",
         lookups.join(" "),
         catalogs.join(", ")
     )

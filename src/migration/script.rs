@@ -140,22 +140,27 @@ pub const BEING_CREATED: &str = "tenantctl: being created";
 impl Script {
     /// Returns the transaction that applies `subject`'s files and records them.
     pub fn apply(subject: Subject<'_>, options: &ScriptOptions) -> Self {
-        Self::transaction(subject, options, false)
+        Self::transaction(subject, options, None)
     }
 
     /// Returns the same transaction for a plan's first schema, in which the catalogs are searched
-    /// for what was changed outside.
-    pub fn trial(subject: Subject<'_>, options: &ScriptOptions) -> Self {
-        Self::transaction(subject, options, true)
+    /// for what was changed outside; on a server that has `used_up` half of the numbers of
+    /// transactions, or not.
+    pub(super) fn trial(subject: Subject<'_>, options: &ScriptOptions, used_up: bool) -> Self {
+        Self::transaction(subject, options, Some(used_up))
     }
 
-    fn transaction(subject: Subject<'_>, options: &ScriptOptions, is_trial: bool) -> Self {
+    fn transaction(
+        subject: Subject<'_>,
+        options: &ScriptOptions,
+        used_up_in_trial: Option<bool>,
+    ) -> Self {
         let mut script = Self::default();
-        let looks_beyond = is_trial && is_audited(subject);
+        let used_up = used_up_in_trial.filter(|_| is_audited(subject));
         script.begin(subject, options);
         script.own_relations(subject);
-        if looks_beyond {
-            for note in beyond::notes(subject.schema, &options.path) {
+        if let Some(used_up) = used_up {
+            for note in beyond::notes(subject.schema, &options.path, used_up) {
                 script.push(Origin::Note, note);
             }
         }
@@ -163,8 +168,10 @@ impl Script {
             script.file(subject.migrations, file);
         }
         script.audit(subject);
-        if looks_beyond {
-            script.push(Origin::Audit, beyond::check(subject.schema, &options.path));
+        if used_up.is_some() {
+            for check in beyond::check(subject.schema, &options.path) {
+                script.push(Origin::Audit, check);
+            }
         }
         script.record(subject);
         script.register(subject);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::beyond;
 use super::executor::{Executor, Mode};
 use super::history::{self, Fleet, LookError};
 use super::holders::{self, Watch};
@@ -108,8 +109,15 @@ impl<'a> Worker<'a> {
             return self.attempt_alone(task, pending[0], watch).await;
         }
         let is_last = together == pending.len();
-        let server_version = match self.lane.serve(1).await {
-            Ok(connection) => connection.server_version(),
+        let (server_version, used_up) = match self.lane.serve(1).await {
+            Ok(connection) if is_trial => match connection.ask(beyond::USED_UP).await {
+                Ok(rows) => (connection.server_version(), rows.rows[0].flag(0)),
+                Err(Incomplete::Lost(error)) => return self.lost(error),
+                Err(Incomplete::Sql(error)) => {
+                    return Verdict::Failed(Box::new(Cause::Sql(error).into()));
+                }
+            },
+            Ok(connection) => (connection.server_version(), false),
             Err(error) => return Verdict::NoConnection(error),
         };
         let options = self.script_options(task, server_version);
@@ -127,7 +135,7 @@ impl<'a> Worker<'a> {
         let script = match self.executor.options.mode {
             Mode::Baseline => Script::baseline(subject, &options),
             Mode::Apply | Mode::Rehearse | Mode::Create | Mode::Adopt if is_trial => {
-                Script::trial(subject, &options)
+                Script::trial(subject, &options, used_up)
             }
             Mode::Apply | Mode::Rehearse | Mode::Create | Mode::Adopt => {
                 Script::apply(subject, &options)

@@ -133,9 +133,19 @@ impl RunLog {
     /// [`RunLogError`] when it could not be recorded, which is no reason not to go on.
     pub async fn begin(database: &Database, run: &NewRun) -> Result<Self, RunLogError> {
         let mut connection = database.connect("tenantctl").await?;
-        tables::make(&mut connection).await?;
-        let id = tables::insert_run(&mut connection, run).await?;
+        let begun = Self::begin_over(&mut connection, database, run).await;
         connection.close().await;
+        begun
+    }
+
+    /// Records that a run begins as [`RunLog::begin`] does, over a connection that is there already.
+    pub async fn begin_over(
+        connection: &mut Connection,
+        database: &Database,
+        run: &NewRun,
+    ) -> Result<Self, RunLogError> {
+        tables::make(connection).await?;
+        let id = tables::insert_run(connection, run).await?;
         let database = database.clone();
         Ok(Self(Some(Rc::new(Place { database, run: id, noted: RefCell::default() }))))
     }

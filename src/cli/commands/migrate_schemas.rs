@@ -180,7 +180,7 @@ async fn apply(
     context: &mut Context,
     args: &MigrateSchemasArgs,
     migrate: &Migrate<'_>,
-    prepared: Prepared,
+    mut prepared: Prepared,
     waves: Waves,
 ) -> CommandResult {
     let mode = if args.rehearse { Mode::Rehearse } else { Mode::Apply };
@@ -189,7 +189,10 @@ async fn apply(
     let report = MigrationReport::new(context.report, mode);
     // What is rolled back changes nothing, and neither does what has nothing to do.
     let run_log = match mode == Mode::Apply && prepared.has_work() {
-        true => context.begin_run("migrate-schemas", migrate.database).await,
+        true => {
+            let spare = prepared.spare(migrate.database);
+            context.begin_run_over("migrate-schemas", migrate.database, spare).await
+        }
         false => RunLog::default(),
     };
     let observer = run_log.listening("applied", &report);
