@@ -217,54 +217,67 @@ impl CommandError {
     /// Says on stderr what went wrong, why, and what to do.
     pub(crate) fn report(&self, report: &Report) {
         report.error(printable_lines(&self.to_string()));
-        match self {
-            Self::Migrate(MigrateError::Disagree { disagreements }) => {
-                for (what, schemas) in disagreements {
-                    report.always(format!("  {what}\n    in {}", few(schemas.iter(), 5)));
-                }
-            }
-            Self::Migrate(MigrateError::Forbidden(findings)) => {
-                for finding in findings {
-                    report.always(file_finding(finding));
-                }
-            }
-            Self::RunSql(RunSqlError::Refused(refusals)) => {
-                for Refusal { message, advice, excerpt } in refusals {
-                    report.always(finding_lines(message, excerpt, advice));
-                }
-            }
-            Self::RunSql(RunSqlError::Statement { excerpt, .. }) => {
-                report.always(indent(excerpt));
-            }
-            Self::Domain(DomainError::Change(ChangeError::Busy { holders, .. })) => {
-                for holder in holders {
-                    report.always(format!("  held by {}", describe_holder(holder)));
-                }
-            }
-            _ => {}
-        }
-        let mut causes = Vec::new();
-        let mut source = self.source();
-        while let Some(cause) = source {
-            causes.push(cause.to_string());
-            report.always(format!("  caused by: {}", cause_text(cause)));
-            if let Some(error) = cause.downcast_ref::<SqlError>() {
-                report.always_lines(&sql_details(error));
-            }
-            source = cause.source();
-        }
+        report.always_lines(&self.details());
         if let Some(hint) = self.hint() {
             report.hint(hint);
         }
         if report.is_json() {
             let fields = serde_json::json!({
                 "message": self.to_string(),
-                "causes": causes,
+                "causes": self.causes().iter().map(ToString::to_string).collect::<Vec<_>>(),
                 "hint": self.hint(),
                 "exit_status": self.exit_code().number(),
             });
             report.object("error", fields);
         }
+    }
+
+    /// Returns what went wrong and why, a line each, for where many things can go wrong at once.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let mut lines = vec![format!("error: {}", printable_lines(&self.to_string()))];
+        lines.extend(self.details());
+        lines.iter().flat_map(|it| it.lines()).map(str::to_owned).collect()
+    }
+
+    fn details(&self) -> Vec<String> {
+        let mut lines = match self {
+            Self::Migrate(MigrateError::Disagree { disagreements }) => {
+                let line = |(what, schemas): &(String, Vec<_>)| {
+                    format!("  {what}\n    in {}", few(schemas.iter(), 5))
+                };
+                disagreements.iter().map(line).collect()
+            }
+            Self::Migrate(MigrateError::Forbidden(findings)) => {
+                findings.iter().map(file_finding).collect()
+            }
+            Self::RunSql(RunSqlError::Refused(refusals)) => {
+                let lines = |it: &Refusal| finding_lines(&it.message, &it.excerpt, &it.advice);
+                refusals.iter().map(lines).collect()
+            }
+            Self::RunSql(RunSqlError::Statement { excerpt, .. }) => vec![indent(excerpt)],
+            Self::Domain(DomainError::Change(ChangeError::Busy { holders, .. })) => {
+                let line = |holder| format!("  held by {}", describe_holder(holder));
+                holders.iter().map(line).collect()
+            }
+            _ => Vec::new(),
+        };
+        for cause in self.causes() {
+            lines.push(format!("  caused by: {}", cause_text(cause)));
+            if let Some(error) = cause.downcast_ref::<SqlError>() {
+                lines.extend(sql_details(error));
+            }
+        }
+        lines
+    }
+
+    fn causes(&self) -> Vec<&(dyn std::error::Error + 'static)> {
+        let mut causes = Vec::new();
+        let mut source = self.source();
+        while let Some(cause) = source {
+            causes.push(cause);
+            source = cause.source();
+        }
+        causes
     }
 }
 

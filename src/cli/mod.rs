@@ -7,6 +7,8 @@ mod database;
 mod error;
 mod execution;
 mod exit_code;
+mod fleet;
+mod fleet_output;
 mod globals;
 mod migration_report;
 mod plan_report;

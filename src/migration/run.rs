@@ -19,7 +19,7 @@ use super::script::Registration;
 use super::worker::{Verdict, Worker};
 use crate::event::{Blockage, Cause, Event, Failure};
 use crate::name::SchemaName;
-use crate::pg::{ConnectError, Incomplete, Lane, literal};
+use crate::pg::{ConnectError, Lane};
 
 /// A backend is replaced after it has migrated so many schemas: what it learnt of ten tables in
 /// each would otherwise grow to hundreds of megabytes.
@@ -412,7 +412,11 @@ impl<'a> Run<'a> {
     async fn abandon(&self) {
         let tasks: Vec<Task> = self.under_way.take().into_values().collect();
         let begun = Instant::now();
-        let _ = tokio::time::timeout_at(begun + TERMINATE_WITHIN, self.terminate()).await;
+        let _ = tokio::time::timeout_at(
+            begun + TERMINATE_WITHIN,
+            self.executor.database.end_backends(&self.name),
+        )
+        .await;
         let names: Vec<SchemaName> = tasks.iter().map(|task| task.schema.clone()).collect();
         let look = history::read(self.executor.database, &names, 1);
         let fleet = tokio::time::timeout_at(begun + LEAVE_WITHIN, look).await;
@@ -450,22 +454,6 @@ impl<'a> Run<'a> {
         pending
             .filter(|&&file| migrations.is_no_transaction(file))
             .map(|&file| migrations.label(file))
-    }
-
-    /// Ends this run's backends and waits until they are gone.
-    async fn terminate(&self) -> Result<(), Incomplete> {
-        let database = self.executor.database;
-        let mut connection =
-            database.connect("tenantctl cancel").await.map_err(Incomplete::Lost)?;
-        let mine = format!(
-            "from pg_stat_activity where starts_with(application_name, {})",
-            literal(&self.name)
-        );
-        connection.ask(&format!("select pg_terminate_backend(pid) {mine}")).await?;
-        while connection.ask(&format!("select 1 {mine}")).await?.affected > 0 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        Ok(())
     }
 
     fn finish(self) -> Outcome {

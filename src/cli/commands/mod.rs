@@ -1,5 +1,6 @@
 //! The commands, one a file.
 
+mod all_tenants_command;
 mod baseline;
 mod completions;
 mod create_domain;
@@ -40,6 +41,7 @@ pub(crate) enum Subcommand {
     DeleteDomain(delete_domain::DeleteDomainArgs),
     Resolve(resolve::ResolveArgs),
     TenantCommand(tenant_command::TenantCommandArgs),
+    AllTenantsCommand(all_tenants_command::AllTenantsCommandArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
 }
@@ -62,6 +64,7 @@ impl Subcommand {
             Self::DeleteDomain(args) => delete_domain::run(context, args).await,
             Self::Resolve(args) => resolve::run(context, args).await,
             Self::TenantCommand(args) => tenant_command::run(context, args).await,
+            Self::AllTenantsCommand(args) => all_tenants_command::run(context, args).await,
             Self::Completions(args) => completions::run(args),
             Self::Man(args) => man::run(context, args),
         }

@@ -1,5 +1,6 @@
 //! One file a command, named as the command's own.
 
+mod all_tenants_command;
 mod baseline;
 mod connecting;
 mod create_tenant;
