@@ -20,6 +20,10 @@ pub enum Event<'a> {
         schema: &'a SchemaName,
         /// The migrations, such as ``V2 `add_orders` ``.
         migrations: &'a [String],
+        /// Its version before; `None` where nothing had been applied.
+        from: Option<i64>,
+        /// Its version now.
+        to: Option<i64>,
         /// How long it took.
         elapsed: Duration,
     },
@@ -32,6 +36,8 @@ pub enum Event<'a> {
     Failed {
         /// The schema.
         schema: &'a SchemaName,
+        /// The version that it stays at, where it is known.
+        version: Option<i64>,
         /// Why.
         failure: &'a Failure,
     },
@@ -48,6 +54,8 @@ pub enum Event<'a> {
     Busy {
         /// The schema.
         schema: &'a SchemaName,
+        /// The version that it stays at.
+        version: Option<i64>,
         /// What is in the way.
         blockage: &'a Blockage,
     },

@@ -5,6 +5,7 @@
 //!
 //! - [`name`]: names checked once, when they are made;
 //! - [`pg`]: Postgres itself: connecting, quoting, readable errors, the private server;
+//! - [`run_log`]: who changed what, when and with which result;
 //! - [`migration`]: files, history, plan, apply: what each schema has and lacks;
 //! - [`project`]: the folder with the configuration and the migrations;
 //! - [`tenant`]: the registry of tenants and domains, and what is done to a tenant;
@@ -48,6 +49,7 @@ pub mod name;
 pub mod pg;
 pub mod project;
 pub mod resolve;
+pub mod run_log;
 pub mod tenant;
 
 #[cfg(feature = "cli")]

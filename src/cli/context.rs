@@ -1,9 +1,12 @@
 //! What every command shares: the project, the database, the reporter.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use super::command_line::command_line;
 use super::database;
-use super::error::CommandError;
+use super::error::{CommandError, run_log_hint};
+use super::exit_code::ExitCode;
 use super::globals::Globals;
 use super::report::Report;
 use super::signals::Signals;
@@ -13,6 +16,7 @@ use crate::migration::{ExecuteOptions, MigrationFolder, MigrationSet};
 use crate::name::SchemaName;
 use crate::pg::{Connection, Database, Scope};
 use crate::project::{Project, Timeout};
+use crate::run_log::{Entry, NewRun, RunLog, RunLogError};
 use crate::tenant::{Names, Registry};
 
 /// What a command works with.
@@ -21,12 +25,16 @@ pub(crate) struct Context {
     pub(crate) report: Report,
     pub(crate) signals: Signals,
     project: Option<Project>,
+    run_log: RunLog,
 }
+
+/// For how long the end of a run may take to be recorded: who has interrupted twice will not wait.
+const RECORD_WITHIN: Duration = Duration::from_secs(2);
 
 impl Context {
     pub(crate) fn new(globals: Globals, signals: Signals) -> Self {
         let report = globals.report();
-        Self { globals, report, signals, project: None }
+        Self { globals, report, signals, project: None, run_log: RunLog::default() }
     }
 
     /// Returns the project that the working directory belongs to.
@@ -59,6 +67,51 @@ impl Context {
     /// Returns a connection for a few questions.
     pub(crate) async fn connection(&mut self) -> Result<Connection, CommandError> {
         Ok(self.database().await?.connect("tenantctl").await?)
+    }
+
+    /// Records that this run is about to change something, and returns where to note what. Where
+    /// that is not possible it is said, and the work goes on.
+    pub(crate) async fn begin_run(&mut self, command: &str, database: &Database) -> RunLog {
+        let run = NewRun {
+            command: command.to_owned(),
+            command_line: command_line(std::env::args().skip(1)),
+            os_user: Some(os_user()),
+            host: rustix::system::uname().nodename().to_str().ok().map(str::to_owned),
+        };
+        match RunLog::begin(database, &run).await {
+            Ok(run_log) => self.run_log = run_log,
+            // A database that is out of reach, or read-only, is for the work itself to tell.
+            Err(RunLogError::Connect(_)) => {}
+            Err(error) => {
+                self.report.warn(format!("this run is not recorded: {error}"));
+                run_log_hint(&error, database).inspect(|hint| self.report.hint(hint));
+            }
+        }
+        self.run_log.clone()
+    }
+
+    /// Records something that was done in one step.
+    pub(crate) async fn record_done(
+        &mut self,
+        command: &str,
+        database: &Database,
+        schema: &SchemaName,
+        what: String,
+    ) {
+        self.begin_run(command, database).await.note(Entry::done(schema, what));
+    }
+
+    /// Records how the run ended, if it was recorded that it began.
+    pub(crate) async fn end_run(&self, code: ExitCode) {
+        let end = tokio::time::timeout(RECORD_WITHIN, self.run_log.end(code.number()));
+        match end.await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) if matches!(code, ExitCode::Unreachable | ExitCode::Interrupted) => {}
+            Ok(Err(error)) => {
+                self.report.warn(format!("the end of this run is not recorded: {error}"));
+            }
+            Err(_) => self.report.warn("the end of this run is not recorded: it took too long"),
+        }
     }
 
     /// Returns the registry as the configuration names it.
@@ -145,4 +198,14 @@ impl Context {
         };
         Ok(MigrationSet::new(MigrationFolder::read(&path)?, context))
     }
+}
+
+/// Returns who runs this, as the environment says, or else by number.
+fn os_user() -> String {
+    let variables = ["SUDO_USER", "USER", "LOGNAME"];
+    let said = variables.iter().find_map(|it| std::env::var(it).ok().filter(|it| !it.is_empty()));
+    said.unwrap_or_else(|| match rustix::process::getuid() {
+        user if user.is_root() => "root".into(),
+        user => format!("uid {}", user.as_raw()),
+    })
 }

@@ -12,8 +12,9 @@ use crate::migration::scaffold::ScaffoldError;
 use crate::migration::{FileProblem, FolderError, LookError, PreflightError};
 use crate::name::{HostnameError, SchemaNameError};
 use crate::pg::server::ServerError;
-use crate::pg::{ConnectError, Incomplete, ScopeError, SqlError, UrlError};
+use crate::pg::{ConnectError, Database, Incomplete, ScopeError, SqlError, UrlError, identifier};
 use crate::project::{ConfigError, InitError};
+use crate::run_log::RunLogError;
 use crate::tenant::user::{InputError, UserError};
 use crate::tenant::{
     ChangeError, DomainError, FileFinding, MigrateError, Obstacle, Refusal, RegistryError,
@@ -62,6 +63,8 @@ pub(crate) enum CommandError {
     User(#[from] UserError),
     #[error(transparent)]
     RunSql(#[from] RunSqlError),
+    #[error(transparent)]
+    RunLog(#[from] RunLogError),
     #[error(transparent)]
     Obstacle(Obstacle),
     #[error("the server refused a statement")]
@@ -132,6 +135,10 @@ impl CommandError {
             Self::Scope(error) => scope_exit_code(error),
             Self::User(error) => user_exit_code(error),
             Self::RunSql(error) => run_sql_exit_code(error),
+            Self::RunLog(RunLogError::Connect(_)) => ExitCode::Unreachable,
+            Self::RunLog(RunLogError::Sql(error) | RunLogError::NotMade(error)) => {
+                sql_exit_code(error)
+            }
             // As a shell has it.
             Self::NoProgram { .. } => ExitCode::Child(127),
             Self::ProgramNotRun { .. } => ExitCode::Child(126),
@@ -195,6 +202,7 @@ impl CommandError {
             Self::Scope(error) => scope_hint(error),
             Self::User(error) => user_hint(error),
             Self::RunSql(error) => run_sql_hint(error),
+            Self::RunLog(RunLogError::Connect(error)) => connect_hint(error),
             Self::NoProgram { program } if program == "psql" => Some(
                 "install PostgreSQL's client, or name the folder it is in in `TENANTCTL_PG_BIN`"
                     .into(),
@@ -365,6 +373,22 @@ fn user_exit_code(error: &UserError) -> ExitCode {
     match error {
         UserError::Scope(error) => scope_exit_code(error),
         _ => ExitCode::NotDone,
+    }
+}
+
+/// Returns what lets runs be recorded.
+pub(crate) fn run_log_hint(error: &RunLogError, database: &Database) -> Option<String> {
+    match error {
+        RunLogError::NotMade(error) if error.is("42501") => Some(format!(
+            "let the database's owner run `create schema tenantctl authorization {}`",
+            identifier(&database.place().user)
+        )),
+        RunLogError::Sql(error) if error.is("42501") => Some(
+            "let the owner of schema `tenantctl` grant this role its use, and that of its tables \
+             and sequence"
+                .into(),
+        ),
+        _ => None,
     }
 }
 

@@ -164,7 +164,7 @@ impl Observer for MigrationReport {
     fn observe(&self, event: &Event<'_>) {
         match event {
             Event::Begun { schemas } => self.begin(*schemas),
-            Event::Applied { schema, migrations, elapsed } => {
+            Event::Applied { schema, migrations, elapsed, .. } => {
                 self.applied(schema, migrations, *elapsed)
             }
             Event::UpToDate { schema } => {
@@ -173,11 +173,11 @@ impl Observer for MigrationReport {
                 }
                 self.step();
             }
-            Event::Failed { schema, failure } => self.failed(schema, failure),
+            Event::Failed { schema, failure, .. } => self.failed(schema, failure),
             Event::Deferred { schema, blockage, attempts } => {
                 self.deferred(schema, blockage, *attempts)
             }
-            Event::Busy { schema, blockage } => self.busy(schema, blockage),
+            Event::Busy { schema, blockage, .. } => self.busy(schema, blockage),
             Event::Reconnecting { reason } => {
                 self.bar.suspend(|| self.report.warn(format!("{reason}; connecting again")));
             }

@@ -1,6 +1,7 @@
 //! The program: one file per command, the context they share, the reporter.
 
 mod child;
+mod command_line;
 mod commands;
 mod context;
 mod database;
@@ -77,8 +78,10 @@ async fn run(cli: Cli) -> ExitCode {
         () = signals.listen(|text| report.always(text)) => Err(CommandError::Interrupted),
     };
     prompt::give_terminal_back();
-    result.unwrap_or_else(|error| {
+    let code = result.unwrap_or_else(|error| {
         error.report(&report);
         error.exit_code()
-    })
+    });
+    context.end_run(code).await;
+    code
 }

@@ -44,6 +44,10 @@ pub(crate) struct SelectionArgs {
 }
 
 impl SelectionArgs {
+    /// The names of these flags, for those that stand instead of them.
+    pub(crate) const NAMES: [&str; 8] =
+        ["shared", "tenants", "all", "schema", "matching", "exclude", "condition", "schemas_from"];
+
     /// Returns the selection, which must be one: nothing is ever meant by saying nothing.
     pub(crate) fn required(&self) -> Result<Selection, CommandError> {
         let selection = self.selection()?;

@@ -46,6 +46,8 @@ pub(super) struct Task {
     pub(super) planned: Rc<Planned>,
     /// Set while the schema is being created.
     pub(super) creation: Option<Creation>,
+    /// The version that the schema had when the run came to it.
+    pub(super) from: Option<i64>,
     /// How often it was found busy.
     pub(super) attempts: u32,
     /// How often it was found busy when nothing else was left to do: these count.
@@ -62,6 +64,7 @@ impl Task {
     pub(super) fn new(schema: SchemaName, planned: Rc<Planned>) -> Self {
         let (attempts, counted, looks) = (0, 0, 0);
         Self {
+            from: planned.history.version(),
             schema,
             planned,
             creation: None,

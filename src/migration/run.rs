@@ -104,7 +104,7 @@ impl<'a> Run<'a> {
             match self.next_task(schema, found, creation, |index| planned[index].clone()) {
                 Ok(task) => tasks.push(task),
                 Err(Sorted::UpToDate) => self.outcome.borrow_mut().up_to_date += 1,
-                Err(Sorted::Failed(schema, cause)) => self.fail(schema, (*cause).into()),
+                Err(Sorted::Failed(schema, cause)) => self.fail(schema, None, (*cause).into()),
             }
         }
         tasks
@@ -187,7 +187,8 @@ impl<'a> Run<'a> {
                     After::Applied
                 }
                 Verdict::Failed(failure) => {
-                    self.fail(task.schema, *failure);
+                    let version = task.planned.history.version();
+                    self.fail(task.schema, version, *failure);
                     return true;
                 }
                 Verdict::Blocked(blockage) => {
@@ -232,7 +233,7 @@ impl<'a> Run<'a> {
             ..creation
         });
         if matches!(after, After::Changed) && creation.as_ref().is_some_and(|it| !it.is_new) {
-            self.fail(task.schema, Cause::SchemaExists.into());
+            self.fail(task.schema, None, Cause::SchemaExists.into());
             return None;
         }
         match self.next_task(task.schema.clone(), found, creation, planned) {
@@ -245,11 +246,11 @@ impl<'a> Run<'a> {
                 None
             }
             Err(Sorted::Failed(schema, cause)) => {
-                self.fail(schema, (*cause).into());
+                self.fail(schema, task.from, (*cause).into());
                 None
             }
             Ok(_) if after.forbids_another_try() => {
-                self.fail(task.schema, after.into_failure());
+                self.fail(task.schema, task.from, after.into_failure());
                 None
             }
             Ok(next) if task.looks < MOST_LOOKS => {
@@ -257,11 +258,11 @@ impl<'a> Run<'a> {
                     task.applied.extend(self.done_before(&task, &next));
                 }
                 let looks = task.looks + u32::from(!matches!(after, After::Applied));
-                let Task { attempts, counted, applied, .. } = task;
-                Some(Task { looks, attempts, counted, applied, ..next })
+                let Task { attempts, counted, applied, from, .. } = task;
+                Some(Task { looks, attempts, counted, applied, from, ..next })
             }
             Ok(_) => {
-                self.fail(task.schema, after.into_failure());
+                self.fail(task.schema, task.from, after.into_failure());
                 None
             }
         }
@@ -287,14 +288,14 @@ impl<'a> Run<'a> {
                     return Some((found, fleet.histories));
                 }
                 Err(LookError::Sql(error)) => {
-                    self.fail(task.schema.clone(), Cause::Sql(error).into());
+                    self.fail(task.schema.clone(), task.from, Cause::Sql(error).into());
                     return None;
                 }
                 Err(LookError::Connect(error)) => {
                     if !self.may_reconnect(&error).await {
                         match after {
                             After::Lost(..) => {
-                                self.fail(task.schema.clone(), Cause::Unknown.into());
+                                self.fail(task.schema.clone(), task.from, Cause::Unknown.into());
                             }
                             After::Applied | After::Changed => self.queue.give_back(task.clone()),
                         }
@@ -344,8 +345,16 @@ impl<'a> Run<'a> {
         self.executor.observer.observe(&Event::Applied {
             schema,
             migrations: &migrations,
+            from: task.from,
+            to: self.last_version(task),
             elapsed,
         });
+    }
+
+    fn last_version(&self, task: &Task) -> Option<i64> {
+        let last = task.planned.plan.pending.last();
+        let version = |&file: &usize| self.executor.migrations.file(file).version;
+        last.map(version).or(task.planned.history.version())
     }
 
     fn labels(&self, task: &Task) -> Vec<String> {
@@ -359,9 +368,11 @@ impl<'a> Run<'a> {
         self.executor.observer.observe(&Event::UpToDate { schema: &task.schema });
     }
 
-    fn fail(&self, schema: SchemaName, failure: Failure) {
+    /// `version` is the one that the schema stays at, where it is known.
+    fn fail(&self, schema: SchemaName, version: Option<i64>, failure: Failure) {
         let failure = self.intern(failure);
-        self.executor.observer.observe(&Event::Failed { schema: &schema, failure: &failure });
+        let event = Event::Failed { schema: &schema, version, failure: &failure };
+        self.executor.observer.observe(&event);
         if matches!(&failure.cause, Cause::Sql(error) if error.is_out_of_resources()) {
             self.stop(Stop::OutOfResources);
         }
@@ -399,7 +410,8 @@ impl<'a> Run<'a> {
         task.counted += u32::from(counts);
         let (schema, attempts) = (&task.schema, task.attempts);
         if task.counted > self.executor.options.retries {
-            self.executor.observer.observe(&Event::Busy { schema, blockage: &blockage });
+            let version = task.planned.history.version();
+            self.executor.observer.observe(&Event::Busy { schema, version, blockage: &blockage });
             self.outcome.borrow_mut().busy.push((task.schema, blockage));
             return;
         }
@@ -431,7 +443,7 @@ impl<'a> Run<'a> {
                 None => Cause::Unknown,
             };
             let failure = Failure { left_behind: self.may_be_left_behind(&task), ..cause.into() };
-            self.fail(task.schema, failure);
+            self.fail(task.schema, task.from, failure);
         }
     }
 
@@ -462,7 +474,13 @@ impl<'a> Run<'a> {
         outcome.not_attempted.extend(fresh.into_iter().map(|task| task.schema));
         for task in deferred {
             match task.blockage {
-                Some(blockage) => outcome.busy.push((task.schema, blockage)),
+                Some(blockage) => {
+                    let version = task.planned.history.version();
+                    let (schema, blockage) = (task.schema, blockage);
+                    let event = Event::Busy { schema: &schema, version, blockage: &blockage };
+                    self.executor.observer.observe(&event);
+                    outcome.busy.push((schema, blockage));
+                }
                 None => outcome.not_attempted.push(task.schema),
             }
         }

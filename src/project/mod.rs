@@ -30,7 +30,10 @@ pub struct Project {
 
 impl Project {
     /// Finds the project that a folder belongs to: the given configuration, or the one in the
-    /// folder or above it, no further than the root of a git repository.
+    /// folder, or, within a git repository, the next one above it.
+    ///
+    /// Outside a repository nothing above the folder counts: whoever may write to `/tmp` could
+    /// otherwise decide what is done in every folder below it.
     ///
     /// Paths stay as they were given, so that `""` or `"."` makes those in messages short.
     pub fn find(folder: &Path, file: Option<&Path>) -> Result<Self, ConfigError> {
@@ -57,10 +60,10 @@ fn find_file(folder: &Path) -> Option<PathBuf> {
         false => folder.canonicalize(),
     };
     let absolute = absolute.ok()?;
-    let depth = absolute.ancestors().take_while(|it| !is_there(&it.join(".git"))).count();
+    let root = absolute.ancestors().find(|it| is_there(&it.join(".git")))?;
     absolute
         .ancestors()
-        .take(depth + 1) // the repository's root may hold it
+        .take_while(|it| it.starts_with(root)) // the repository's root may hold it
         .map(|folder| folder.join(FILE_NAME))
         .find(|file| is_there(file))
 }
@@ -91,12 +94,20 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_is_looked_for_upwards() {
+    fn in_a_repository_a_configuration_is_looked_for_upwards() {
         let tree = tree("a");
+        fs::create_dir(tree.path().join(".git")).unwrap();
         assert!(is_found(&tree, "a"));
         assert!(is_found(&tree, "a/b/c"));
         assert!(is_found(&tree, "a/b/../b/c"));
         assert!(!is_found(&tree, ""));
+    }
+
+    #[test]
+    fn outside_a_repository_nothing_above_counts() {
+        let tree = tree("a");
+        assert!(is_found(&tree, "a"));
+        assert!(!is_found(&tree, "a/b"));
     }
 
     #[test]

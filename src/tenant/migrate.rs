@@ -68,6 +68,11 @@ impl Migrated {
         self.shared.iter().chain([&self.tenants]).all(Outcome::is_complete)
     }
 
+    /// Returns the schemas that were not tried.
+    pub fn not_attempted(&self) -> impl Iterator<Item = &SchemaName> {
+        self.shared.iter().chain([&self.tenants]).flat_map(|outcome| &outcome.not_attempted)
+    }
+
     /// Returns how many schemas something was applied to.
     pub fn applied(&self) -> usize {
         self.shared.iter().chain([&self.tenants]).map(|outcome| outcome.applied).sum()
@@ -128,6 +133,11 @@ impl Prepared {
     pub fn total(&self) -> usize {
         let surveys = [&self.shared, &self.tenants].into_iter().flatten();
         surveys.map(|survey| survey.fleet.schemas.len()).sum()
+    }
+
+    /// Whether there is anything to do.
+    pub fn has_work(&self) -> bool {
+        [&self.shared, &self.tenants].into_iter().flatten().any(|survey| !survey.is_clean())
     }
 }
 

@@ -17,7 +17,7 @@ use super::tenant_command::changepassword::{self, ChangepasswordArgs};
 use super::tenant_command::createsuperuser::{self, CreatesuperuserArgs};
 use super::tenant_command::exec::ExecArgs;
 use super::tenant_command::psql::{self, PsqlArgs};
-use super::tenant_command::sql::{Shown, SqlArgs};
+use super::tenant_command::sql::{self, Shown, SqlArgs};
 use crate::cli::child::{self, Apart};
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, CommandResult};
@@ -31,6 +31,7 @@ use crate::cli::text::printable;
 use crate::migration::{Interrupt, Urgency};
 use crate::name::SchemaName;
 use crate::pg::{ConnectError, Connection, Database, Lane, Scope, ScopeError};
+use crate::run_log::{Entry, Outcome, RunLog};
 use crate::tenant::user::{self, NewUser, Password, UserError, Username};
 use crate::tenant::{RunSqlError, SqlText};
 
@@ -145,7 +146,12 @@ pub(crate) async fn run(context: &mut Context, args: &AllTenantsCommandArgs) -> 
 
     let work = args.command.work(&context.report).await?;
     let jobs = fleet.pace.jobs(context)?;
+    let log = match work.is_recorded() && !schemas.is_empty() {
+        true => context.begin_run("all-tenants-command", &database).await,
+        false => RunLog::default(),
+    };
     let run = Run {
+        log,
         name: format!("tenantctl {:08x} ", fastrand::u32(..)),
         report: context.report,
         scope: context.scope(registry.names().shared_schema.clone())?,
@@ -163,6 +169,7 @@ pub(crate) async fn run(context: &mut Context, args: &AllTenantsCommandArgs) -> 
         lane.into_inner().lane.close().await;
     }
     run.leave().await;
+    run.log.note_not_attempted(&tally.not_attempted);
     Ok(tally.answer(&context.report, &run.scope.schema))
 }
 
@@ -276,6 +283,15 @@ impl InnerCommand {
 }
 
 impl Work {
+    /// Whether it is known to change something.
+    fn is_recorded(&self) -> bool {
+        match self {
+            Self::Sql(text) => text.kinds().any(sql::changes),
+            Self::CreateSuperuser(_) | Self::ChangePassword(..) => true,
+            Self::Program { .. } => false,
+        }
+    }
+
     fn program(
         program: OsString,
         arguments: Vec<OsString>,
@@ -343,6 +359,7 @@ fn psql_reads_stdin(arguments: &[OsString]) -> bool {
 
 /// One run over many schemas.
 struct Run {
+    log: RunLog,
     /// By which the run's connections are found in `pg_stat_activity`.
     name: String,
     report: Report,
@@ -404,7 +421,12 @@ impl Run {
         };
         worker.last_used = Instant::now();
         match result {
-            Ok(status) => self.told(schema, status, None),
+            Ok((status, what)) => {
+                if let Some(what) = what {
+                    self.log.note(Entry::done(schema, what));
+                }
+                self.told(schema, status, None)
+            }
             Err(Failure::NoConnection(error)) => Verdict::NoConnection(error),
             Err(Failure::Command(error)) => {
                 if is_lost(&error) {
@@ -424,6 +446,10 @@ impl Run {
 
     /// Says with which status it ended in a schema, and why where the program did not say it.
     fn told(&self, schema: &SchemaName, status: ExitCode, error: Option<&CommandError>) -> Verdict {
+        if let Some(error) = error {
+            let (schema, what) = (schema.to_string(), one_line(error));
+            self.log.note(Entry { schema, outcome: Outcome::Failed, versions: None, what });
+        }
         let number = status.number();
         let mut fields = json!({ "schema": schema, "exit_status": number });
         if let Some(error) = error {
@@ -446,20 +472,22 @@ impl Run {
         worker: &mut Worker,
         scope: &Scope,
         voice: &Voice<'_>,
-    ) -> Result<ExitCode, Failure> {
+    ) -> Result<(ExitCode, Option<String>), Failure> {
         let connection = worker.lane.serve(0).await.map_err(Failure::NoConnection)?;
-        match &self.work {
+        let what = match &self.work {
             Work::Sql(sql) => self.run_sql(connection, scope, voice, sql).await?,
             Work::CreateSuperuser(new) => {
                 user::create_superuser(connection, scope, new).await?;
                 let done = format!("created superuser `{}`", new.username);
                 self.say_user(voice, &done, createsuperuser::created(&scope.schema, &new.username))
                     .await;
+                Some(done)
             }
             Work::ChangePassword(username, password) => {
                 user::change_password(connection, scope, username, password).await?;
                 let done = format!("changed the password of `{username}`");
                 self.say_user(voice, &done, changepassword::changed(&scope.schema, username)).await;
+                Some(done)
             }
             Work::Program { program, arguments, stdin } => {
                 let is_there = scope.is_there(connection).await?;
@@ -471,10 +499,10 @@ impl Run {
                 let command = child::command((&self.database, scope), program, arguments);
                 let status = self.run_program(command, voice, stdin.as_ref()).await;
                 let status = status.map_err(|source| child::not_run(program, source))?;
-                return Ok(ExitCode::Child(status));
+                return Ok((ExitCode::Child(status), None));
             }
-        }
-        Ok(ExitCode::Done)
+        };
+        Ok((ExitCode::Done, what))
     }
 
     async fn run_sql(
@@ -483,7 +511,7 @@ impl Run {
         scope: &Scope,
         voice: &Voice<'_>,
         sql: &SqlText,
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<String>, Failure> {
         let answers = sql.run(connection, scope).await?;
         let for_terminal = self.output.is_terminal();
         for (index, answer) in answers.iter().enumerate() {
@@ -498,7 +526,7 @@ impl Run {
                 voice.say(Stream::Stderr, &said).await;
             }
         }
-        Ok(())
+        Ok(sql::changed(&answers))
     }
 
     async fn say_user(&self, voice: &Voice<'_>, text: &str, fields: Value) {
@@ -581,6 +609,16 @@ async fn feed(from: &File, mut to: ChildStdin) {
         }
         offset += read as u64;
     }
+}
+
+/// Returns what went wrong, with its last cause, for a log.
+fn one_line(error: &CommandError) -> String {
+    let (mut line, mut cause) = (error.to_string(), std::error::Error::source(error));
+    while let Some(error) = cause {
+        line = format!("{line}: {error}");
+        cause = error.source();
+    }
+    line
 }
 
 fn is_lost(error: &CommandError) -> bool {

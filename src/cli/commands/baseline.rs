@@ -9,6 +9,7 @@ use crate::cli::migration_report::{self, MigrationReport};
 use crate::cli::selection::SelectionArgs;
 use crate::migration::scaffold::FolderKind;
 use crate::migration::{Mode, PlanOptions};
+use crate::run_log::RunLog;
 use crate::tenant::Migrate;
 
 /// Record migrations as applied without running them
@@ -82,7 +83,14 @@ pub(crate) async fn run(context: &mut Context, args: &BaselineArgs) -> CommandRe
     let prepared = migrate.prepare_baseline().await?;
     let options = args.execution.options(context, Mode::Baseline, prepared.total())?;
     let report = MigrationReport::new(context.report, Mode::Baseline);
-    let recorded = migrate.run(prepared, &options, &report, context.signals.heed()).await;
+    let run_log = match prepared.has_work() {
+        true => context.begin_run("baseline", &database).await,
+        false => RunLog::default(),
+    };
+    let observer = run_log.listening("recorded", &report);
+    let recorded = migrate.run(prepared, &options, &observer, context.signals.heed()).await;
     report.finish();
-    Ok(migration_report::answer(&context.report, Mode::Baseline, recorded?))
+    let recorded = recorded?;
+    run_log.note_not_attempted(recorded.not_attempted());
+    Ok(migration_report::answer(&context.report, Mode::Baseline, recorded))
 }

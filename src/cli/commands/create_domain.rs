@@ -32,6 +32,8 @@ pub(crate) async fn run(context: &mut Context, args: &CreateDomainArgs) -> Comma
     let (database, registry) = (context.database().await?, context.registry()?);
     let domain = create_domain(&database, &registry, &host, &args.schema, args.primary).await?;
     let primary = if domain.is_primary { "primary " } else { "" };
+    let what = format!("created {primary}domain `{host}`");
+    context.record_done("create-domain", &database, &domain.schema, what).await;
     let schema = printable(domain.schema.as_str());
     context.report.answer(format!("created {primary}domain `{host}` of `{schema}`"));
     context.report.object(

@@ -143,11 +143,16 @@ async fn carry_out(
     refused.sort_by_key(|(line, ..)| *line);
     let options = args.execution.options(context, mode, tenants.len())?;
     let report = MigrationReport::new(context.report, mode);
-    let outcome = create.run(prepared, &options, &report, context.signals.heed()).await;
+    let run_log = context.begin_run("create-tenant", create.database).await;
+    let verb = if args.adopt { "adopted" } else { "created, applied" };
+    let observer = run_log.listening(verb, &report);
+    let outcome = create.run(prepared, &options, &observer, context.signals.heed()).await;
     report.finish();
+    let outcome = outcome?;
+    run_log.note_not_attempted(&outcome.not_attempted);
     Ok(match is_one {
-        true => one(context, create, &tenants[0], &outcome?),
-        false => many(context, mode, &refused, &outcome?),
+        true => one(context, create, &tenants[0], &outcome),
+        false => many(context, mode, &refused, &outcome),
     })
 }
 

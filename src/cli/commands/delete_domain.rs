@@ -38,6 +38,8 @@ pub(crate) async fn run(context: &mut Context, args: &DeleteDomainArgs) -> Comma
         }
         other => other?,
     };
+    let what = format!("deleted domain `{host}`");
+    context.record_done("delete-domain", &database, &deleted.domain.schema, what).await;
     context.report.answer(sentence(&deleted));
     context.report.object(
         "domain",

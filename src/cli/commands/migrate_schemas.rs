@@ -1,5 +1,6 @@
 //! `migrate-schemas`: apply what is pending.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use serde_json::json;
@@ -15,7 +16,8 @@ use crate::cli::{plan_report, status_report};
 use crate::migration::scaffold::FolderKind;
 use crate::migration::{Mode, PlanOptions, ScriptOptions, State};
 use crate::name::SchemaName;
-use crate::tenant::{Migrate, Prepared};
+use crate::run_log::{self, Failed, RunLog};
+use crate::tenant::{Migrate, Prepared, Selection};
 
 /// Apply pending migrations
 ///
@@ -54,6 +56,10 @@ pub(crate) struct MigrateSchemasArgs {
     #[arg(long)]
     allow_missing: bool,
 
+    /// The schemas that the last recorded run did not do: failed, busy or not attempted
+    #[arg(long, help_heading = "Which schemas", conflicts_with_all = SelectionArgs::NAMES)]
+    failed_last_run: bool,
+
     #[command(flatten)]
     selection: SelectionArgs,
 
@@ -62,7 +68,10 @@ pub(crate) struct MigrateSchemasArgs {
 }
 
 pub(crate) async fn run(context: &mut Context, args: &MigrateSchemasArgs) -> CommandResult {
-    let selection = args.selection.required()?;
+    let selection = match args.failed_last_run {
+        true => failed_last_run(context).await?,
+        false => args.selection.required()?,
+    };
     let dir = args.migrations_dir.as_deref();
     let shared =
         selection.shared.then(|| context.migrations(FolderKind::Shared, dir)).transpose()?;
@@ -103,6 +112,40 @@ pub(crate) async fn run(context: &mut Context, args: &MigrateSchemasArgs) -> Com
     apply(context, args, &migrate, prepared).await
 }
 
+/// Returns what the last recorded run did not do and the registry still has.
+async fn failed_last_run(context: &mut Context) -> Result<Selection, CommandError> {
+    let registry = context.registry()?;
+    let mut connection = context.connection().await?;
+    let failed = run_log::failed_in_last_run(&mut connection).await?;
+    let registered: HashSet<_> = registry.schemas(&mut connection).await?.into_iter().collect();
+    connection.close().await;
+    let all = "`tenantctl migrate-schemas --all` does whatever is left";
+    let (run, schemas) = match failed {
+        Failed::Schemas(run, schemas) => (run, schemas),
+        Failed::NoRun => {
+            let message = "no run of `migrate-schemas` is recorded".into();
+            return Err(CommandError::NotDone { message, hint: Some(all.into()) });
+        }
+        Failed::NotEnded(run) => {
+            let message = format!(
+                "run {}, begun {}, has not ended, and what it left is not known",
+                run.id, run.began_at
+            );
+            return Err(CommandError::NotDone { message, hint: Some(all.into()) });
+        }
+    };
+    context.report.say(format!(
+        "run {}, begun {}, did not do {}",
+        run.id,
+        run.began_at,
+        count(schemas.len(), "schema")
+    ));
+    let shared = schemas.contains(&registry.names().shared_schema);
+    let is_left = |schema: &SchemaName| registered.contains(schema);
+    let names = schemas.into_iter().filter(is_left).map(|it| it.to_string()).collect();
+    Ok(Selection { shared, names, ..Selection::default() })
+}
+
 /// Says which schemas are beyond the version that was asked for, and stay there.
 fn warn_of_newer(
     context: &Context,
@@ -135,9 +178,17 @@ async fn apply(
     let mode = if args.rehearse { Mode::Rehearse } else { Mode::Apply };
     let options = args.execution.options(context, mode, prepared.total())?;
     let report = MigrationReport::new(context.report, mode);
-    let migrated = migrate.run(prepared, &options, &report, context.signals.heed()).await;
+    // What is rolled back changes nothing, and neither does what has nothing to do.
+    let run_log = match mode == Mode::Apply && prepared.has_work() {
+        true => context.begin_run("migrate-schemas", migrate.database).await,
+        false => RunLog::default(),
+    };
+    let observer = run_log.listening("applied", &report);
+    let migrated = migrate.run(prepared, &options, &observer, context.signals.heed()).await;
     report.finish();
-    Ok(migration_report::answer(&context.report, mode, migrated?))
+    let migrated = migrated?;
+    run_log.note_not_attempted(migrated.not_attempted());
+    Ok(migration_report::answer(&context.report, mode, migrated))
 }
 
 fn dry_run(

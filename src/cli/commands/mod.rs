@@ -7,6 +7,7 @@ mod create_domain;
 mod create_tenant;
 mod delete_domain;
 mod dev;
+mod history;
 mod init;
 mod list_domains;
 mod list_tenants;
@@ -42,6 +43,7 @@ pub(crate) enum Subcommand {
     Resolve(resolve::ResolveArgs),
     TenantCommand(tenant_command::TenantCommandArgs),
     AllTenantsCommand(all_tenants_command::AllTenantsCommandArgs),
+    History(history::HistoryArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
 }
@@ -65,6 +67,7 @@ impl Subcommand {
             Self::Resolve(args) => resolve::run(context, args).await,
             Self::TenantCommand(args) => tenant_command::run(context, args).await,
             Self::AllTenantsCommand(args) => all_tenants_command::run(context, args).await,
+            Self::History(args) => history::run(context, args).await,
             Self::Completions(args) => completions::run(args),
             Self::Man(args) => man::run(context, args),
         }

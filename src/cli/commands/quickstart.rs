@@ -75,6 +75,11 @@ async fn fill(context: &mut Context, database: &Database) -> Result<bool, Comman
     };
     is_new |= register_public_tenant(context, &create, &registry).await?;
     is_new |= create_first_tenant(context, &create, &options).await?;
+    if is_new {
+        let what = "made what was missing of the fleet".to_owned();
+        let schema = registry.names().shared_schema.clone();
+        context.record_done("quickstart", database, &schema, what).await;
+    }
     Ok(is_new)
 }
 

@@ -22,6 +22,10 @@ pub(crate) async fn run(context: &mut Context, args: &SetPrimaryDomainArgs) -> C
     let host: Hostname = args.host.parse()?;
     let (database, registry) = (context.database().await?, context.registry()?);
     let new = set_primary_domain(&database, &registry, &host).await?;
+    if !new.is_unchanged() {
+        let what = format!("made `{host}` the primary domain");
+        context.record_done("set-primary-domain", &database, &new.domain.schema, what).await;
+    }
     context.report.answer(sentence(&new));
     context.report.object(
         "domain",

@@ -6,6 +6,7 @@ mod connecting;
 mod create_tenant;
 mod dev;
 mod domains;
+mod history;
 mod init;
 mod list_tenants;
 mod makemigrations;

@@ -42,6 +42,8 @@ pub(crate) fn folder_for_a_server() -> PathBuf {
     let folder = Run::current().folder();
     let folder = folder.join(format!("own-{:08x}", fastrand::u32(..)));
     make_folder(&folder);
+    // Below the checkout's own folder, whose project would be found otherwise.
+    fs::create_dir(folder.join(".git")).unwrap();
     folder
 }
 

@@ -36,6 +36,9 @@ pub(super) async fn run(
     let mut connection = target.connect().await?;
     user::change_password(&mut connection, &target.scope, &username, &password).await?;
     connection.close().await;
+    let what = format!("changed the password of `{username}`");
+    let (database, schema) = (&target.database, &target.scope.schema);
+    context.record_done("tenant-command", database, schema, what).await;
     say_changed(&context.report, target, &username);
     Ok(ExitCode::Done)
 }

@@ -41,6 +41,9 @@ pub(super) async fn run(
     let mut connection = target.connect().await?;
     user::create_superuser(&mut connection, &target.scope, &user).await?;
     connection.close().await;
+    let what = format!("created superuser `{}`", user.username);
+    let (database, schema) = (&target.database, &target.scope.schema);
+    context.record_done("tenant-command", database, schema, what).await;
     say_created(&context.report, target, &user.username);
     Ok(ExitCode::Done)
 }

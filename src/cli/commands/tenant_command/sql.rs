@@ -12,7 +12,7 @@ use crate::cli::error::{CommandError, CommandResult};
 use crate::cli::exit_code::ExitCode;
 use crate::cli::report::{Format, Report, object, separated, table};
 use crate::cli::selection::read_text;
-use crate::cli::text::{grouped, printable};
+use crate::cli::text::{few, grouped, printable};
 use crate::name::SchemaName;
 use crate::pg::{Row, Rows};
 use crate::tenant::{Answer, SqlText};
@@ -38,6 +38,10 @@ pub(super) async fn run(context: &mut Context, target: &Target, args: &SqlArgs) 
     let mut connection = target.connect().await?;
     let answers = sql.run(&mut connection, &target.scope).await?;
     connection.close().await;
+    if let Some(what) = changed(&answers) {
+        let (database, schema) = (&target.database, &target.scope.schema);
+        context.record_done("tenant-command", database, schema, what).await;
+    }
     for (index, answer) in answers.iter().enumerate() {
         show(&context.report, index, answer);
     }
@@ -125,6 +129,20 @@ fn tag(answer: &Answer) -> String {
 /// What is told with a count, be it 0.
 const COUNTED: [&str; 8] =
     ["SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "FETCH", "MOVE", "COPY"];
+
+/// Returns what the run log says of statements that changed something.
+pub(in crate::cli::commands) fn changed(answers: &[Answer]) -> Option<String> {
+    let changing = answers.iter().filter(|it| changes(&it.kind));
+    let changing: Vec<String> = changing.map(tag).collect();
+    (!changing.is_empty()).then(|| format!("sql: {}", few(changing.iter(), 10)))
+}
+
+/// Whether a statement of that kind changes something; a SELECT may, by what it calls, but mostly
+/// does not.
+pub(in crate::cli::commands) fn changes(kind: &str) -> bool {
+    let looks = ["SELECT", "TABLE", "VALUES", "EXPLAIN", "SHOW", "SET", "FETCH", "MOVE", "DECLARE", "CLOSE", "LOCK"];
+    !looks.contains(&kind)
+}
 
 /// Returns what was done, as Postgres tells it.
 fn command(answer: &Answer) -> &str {

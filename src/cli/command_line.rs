@@ -1,0 +1,63 @@
+//! This run's command line, as the run log keeps it.
+
+use super::text::shell_word;
+
+/// Commands inside a tenant whose words are not kept: SQL and other programs' arguments may hold
+/// anything.
+const DISCREET: [&str; 3] = ["sql", "psql", "exec"];
+
+/// Returns the words as a person would type them again, the program's name left out. A database URL
+/// may hold a password, and is left out.
+pub(crate) fn command_line(words: impl IntoIterator<Item = String>) -> String {
+    let mut kept: Vec<String> = Vec::new();
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        if word == "--database-url" {
+            words.next();
+        } else if !word.starts_with("--database-url=") {
+            let runs_others = |it: &String| it == "tenant-command" || it == "all-tenants-command";
+            let is_last = kept.iter().any(runs_others) && DISCREET.contains(&word.as_str());
+            kept.push(shell_word(&word));
+            if is_last {
+                kept.extend(words.next().map(|_| "…".into()));
+                break;
+            }
+        }
+    }
+    kept.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(words: &[&str]) -> String {
+        command_line(words.iter().map(|it| (*it).to_owned()))
+    }
+
+    #[test]
+    fn a_command_line_can_be_typed_again() {
+        assert_eq!(
+            kept(&["create-tenant", "--schema=acme", "--name", "Acme Corp"]),
+            "create-tenant --schema=acme --name 'Acme Corp'"
+        );
+    }
+
+    #[test]
+    fn what_may_be_secret_is_left_out() {
+        for words in [
+            &["--database-url", "postgres://a:secret@b", "status"][..],
+            &["--database-url=postgres://a:secret@b", "status"],
+        ] {
+            assert_eq!(kept(words), "status");
+        }
+        assert_eq!(
+            kept(&["tenant-command", "--schema", "acme", "sql", "select 'secret'"]),
+            "tenant-command --schema acme sql …"
+        );
+        assert_eq!(
+            kept(&["all-tenants-command", "exec", "--", "curl", "secret"]),
+            "all-tenants-command exec …"
+        );
+    }
+}

@@ -1,0 +1,258 @@
+//! The run log: who changed what, when, from which version and with which result, in a schema of
+//! its own that the first command which changes something makes.
+//!
+//! A command that is about to change something says so with [`RunLog::begin`], notes what became of
+//! each schema with [`RunLog::note`], and ends with [`RunLog::end`]. Whoever emits events need not
+//! note them: [`RunLog::listening`] is an [`Observer`] that does, and passes them on. A run whose end
+//! is not recorded was killed, or lost its database.
+//!
+//! What cannot be recorded does not stop the work.
+
+mod reading;
+mod tables;
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use tokio::time::Instant;
+
+use crate::event::{Event, Observer};
+use crate::name::SchemaName;
+use crate::pg::{ConnectError, Connection, Database, Incomplete, SqlError, literal};
+
+pub use reading::{Failed, Query, Record, RunRecord, entries, failed_in_last_run, runs};
+
+/// A run that is about to change something.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NewRun {
+    /// The command, such as `migrate-schemas`.
+    pub command: String,
+    /// Its command line as a person would type it again, without passwords.
+    pub command_line: String,
+    /// Who runs it on this machine, where that is known.
+    pub os_user: Option<String>,
+    /// This machine's name, where that is known.
+    pub host: Option<String>,
+}
+
+/// What became of one schema in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// What was to be done is done.
+    Done,
+    /// It is not done, and will not be by itself.
+    Failed,
+    /// Somebody was using it.
+    Busy,
+    /// It was not tried.
+    NotAttempted,
+}
+
+impl Outcome {
+    /// Returns the word for it, in the log and elsewhere.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Busy => "busy",
+            Self::NotAttempted => "not attempted",
+        }
+    }
+
+    fn of_word(word: &str) -> Option<Self> {
+        let all = [Self::Done, Self::Failed, Self::Busy, Self::NotAttempted];
+        all.into_iter().find(|it| it.word() == word)
+    }
+}
+
+/// What is noted of one schema.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The schema, as it was called before.
+    pub schema: String,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Its version before, and after; equal where nothing was applied, `None` where there is none.
+    pub versions: Option<(Option<i64>, Option<i64>)>,
+    /// What was done, or why not, in a line: ``applied V7 `add_orders` ``.
+    pub what: String,
+}
+
+impl Entry {
+    /// Returns an entry for something that is done and has nothing to do with versions.
+    pub fn done(schema: &SchemaName, what: impl Into<String>) -> Self {
+        let (schema, what) = (schema.to_string(), what.into());
+        Self { schema, outcome: Outcome::Done, versions: None, what }
+    }
+}
+
+/// Why something was not recorded.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RunLogError {
+    /// No connection, or it was lost.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The schema could not be made: the role may not.
+    #[error("{0}")]
+    NotMade(SqlError),
+    /// The server refused: the role may not use what is there.
+    #[error("{0}")]
+    Sql(SqlError),
+}
+
+impl From<Incomplete> for RunLogError {
+    fn from(incomplete: Incomplete) -> Self {
+        match incomplete {
+            Incomplete::Sql(error) => Self::Sql(error),
+            Incomplete::Lost(error) => Self::Connect(error),
+        }
+    }
+}
+
+/// Entries that are written by one statement.
+const ENTRIES_PER_STATEMENT: usize = 500;
+
+/// One run's place in the log. Clones write to the same place; the default writes nowhere.
+#[derive(Debug, Clone, Default)]
+pub struct RunLog(Option<Rc<Place>>);
+
+#[derive(Debug)]
+struct Place {
+    database: Database,
+    run: i64,
+    noted: RefCell<VecDeque<(Instant, Entry)>>,
+}
+
+impl RunLog {
+    /// Records that a run begins, and makes the log's tables where there are none. Its connection is
+    /// closed again.
+    ///
+    /// # Errors
+    ///
+    /// [`RunLogError`] when it could not be recorded, which is no reason not to go on.
+    pub async fn begin(database: &Database, run: &NewRun) -> Result<Self, RunLogError> {
+        let mut connection = database.connect("tenantctl").await?;
+        tables::make(&mut connection).await?;
+        let id = tables::insert_run(&mut connection, run).await?;
+        connection.close().await;
+        let database = database.clone();
+        Ok(Self(Some(Rc::new(Place { database, run: id, noted: RefCell::default() }))))
+    }
+
+    /// Returns the run's number, where it is recorded.
+    pub fn run(&self) -> Option<i64> {
+        self.0.as_ref().map(|place| place.run)
+    }
+
+    /// Notes what became of a schema; it is written by [`RunLog::end`].
+    pub fn note(&self, entry: Entry) {
+        if let Some(place) = &self.0 {
+            place.noted.borrow_mut().push_back((Instant::now(), entry));
+        }
+    }
+
+    /// Notes schemas that were not tried.
+    pub fn note_not_attempted<'a>(&self, schemas: impl IntoIterator<Item = &'a SchemaName>) {
+        for schema in schemas {
+            self.note(Entry {
+                schema: schema.to_string(),
+                outcome: Outcome::NotAttempted,
+                versions: None,
+                what: String::new(),
+            });
+        }
+    }
+
+    /// Writes what was noted so far, over a connection that is there already.
+    pub async fn write(&self, connection: &mut Connection) -> Result<(), RunLogError> {
+        let Some(place) = &self.0 else { return Ok(()) };
+        loop {
+            let left = place.noted.borrow().len();
+            let noted: Vec<_> =
+                place.noted.borrow_mut().drain(..left.min(ENTRIES_PER_STATEMENT)).collect();
+            if noted.is_empty() {
+                return Ok(());
+            }
+            tables::insert_entries(connection, place.run, &noted).await?;
+        }
+    }
+
+    /// Writes what was noted, and that the run ended with this exit status.
+    ///
+    /// # Errors
+    ///
+    /// [`RunLogError`]; the run then looks as one that was killed.
+    pub async fn end(&self, exit_status: u8) -> Result<(), RunLogError> {
+        let Some(place) = &self.0 else { return Ok(()) };
+        let mut connection = place.database.connect("tenantctl").await?;
+        self.write(&mut connection).await?;
+        tables::end_run(&mut connection, place.run, exit_status).await?;
+        connection.close().await;
+        Ok(())
+    }
+
+    /// Returns an observer that notes what happens, and passes it on.
+    pub fn listening<'a>(&'a self, verb: &'a str, next: &'a dyn Observer) -> Listening<'a> {
+        Listening { log: self, verb, next }
+    }
+}
+
+/// Notes what happens to schemas, and passes it on.
+#[derive(Clone, Copy)]
+pub struct Listening<'a> {
+    log: &'a RunLog,
+    verb: &'a str,
+    next: &'a dyn Observer,
+}
+
+impl Observer for Listening<'_> {
+    fn observe(&self, event: &Event<'_>) {
+        match event {
+            Event::Applied { schema, migrations, from, to, .. } => {
+                let what = match migrations.is_empty() {
+                    true => self.verb.to_owned(),
+                    false => format!("{} {}", self.verb, migrations.join(", ")),
+                };
+                self.note(schema, Outcome::Done, (*from, *to), what);
+            }
+            Event::Failed { schema, version, failure } => {
+                let what = match &failure.site {
+                    Some(site) => format!("{}: {}", site.migration, failure.cause),
+                    None => failure.cause.to_string(),
+                };
+                self.note(schema, Outcome::Failed, (*version, *version), what);
+            }
+            Event::Busy { schema, version, blockage } => {
+                let holders = blockage.holders.iter();
+                let holders: Vec<String> =
+                    holders.map(|it| format!("pid {} ({})", it.pid, it.application_name)).collect();
+                let what = match holders.is_empty() {
+                    true => "in use".to_owned(),
+                    false => format!("in use by {}", holders.join(", ")),
+                };
+                self.note(schema, Outcome::Busy, (*version, *version), what);
+            }
+            _ => {}
+        }
+        self.next.observe(event);
+    }
+}
+
+impl Listening<'_> {
+    fn note(
+        &self,
+        schema: &SchemaName,
+        outcome: Outcome,
+        versions: (Option<i64>, Option<i64>),
+        what: String,
+    ) {
+        let (schema, versions) = (schema.to_string(), Some(versions));
+        self.log.note(Entry { schema, outcome, versions, what });
+    }
+}
+
+/// Returns a literal, or NULL.
+fn optional(value: Option<&str>) -> String {
+    value.map_or_else(|| "null".into(), literal)
+}

@@ -1,0 +1,152 @@
+//! The log's own tables, and what is written to them.
+
+use tokio::time::Instant;
+
+use super::{Entry, NewRun, RunLogError, optional};
+use crate::pg::{ConnectError, Connection, Incomplete, Rows, literal};
+
+/// A reader's longest text: the rest of a server's message is in the terminal's output.
+const MOST_CHARACTERS: usize = 1000;
+
+/// The tables, made in one transaction. `bigserial`, as Citus loses count of identity columns.
+const TABLES: &str = "\
+create schema if not exists tenantctl;
+create table if not exists tenantctl.runs (
+    id            bigserial primary key,
+    command       text not null,
+    command_line  text not null,
+    role          text not null default session_user,
+    os_user       text,
+    host          text,
+    version       text not null,
+    began_at      timestamptz not null default clock_timestamp(),
+    ended_at      timestamptz,
+    exit_status   int4
+);
+create table if not exists tenantctl.run_entries (
+    run           int8 not null references tenantctl.runs on delete cascade,
+    schema_name   text not null,
+    outcome       text not null,
+    has_versions  bool not null,
+    from_version  int8,
+    to_version    int8,
+    what          text not null,
+    at            timestamptz not null
+);
+create index if not exists run_entries_by_schema on tenantctl.run_entries (schema_name, at);
+create index if not exists run_entries_by_run on tenantctl.run_entries (run);
+comment on schema tenantctl is 'What tenantctl did, when and for whom: read it with `tenantctl history`';";
+
+/// Makes the tables where there are none.
+pub(super) async fn make(connection: &mut Connection) -> Result<(), RunLogError> {
+    // Asked first: `if not exists` wants the privilege to create also where there is nothing to do.
+    while !are_there(connection).await? {
+        match write(connection, TABLES).await {
+            Err(Incomplete::Sql(error)) if is_race(&error.code) => {}
+            Err(Incomplete::Sql(error)) => return Err(RunLogError::NotMade(error)),
+            other => return Ok(other.map(drop)?),
+        }
+    }
+    Ok(())
+}
+
+/// Whether the tables are there.
+pub(super) async fn are_there(connection: &mut Connection) -> Result<bool, Incomplete> {
+    let rows = connection.ask("select to_regclass('tenantctl.run_entries') is not null").await?;
+    Ok(rows.rows[0].flag(0))
+}
+
+/// Whether somebody else has just made the same: `if not exists` looks before it leaps.
+fn is_race(code: &str) -> bool {
+    matches!(code, "23505" | "42P06" | "42P07" | "XX000" | "40P01")
+}
+
+pub(super) async fn insert_run(
+    connection: &mut Connection,
+    run: &NewRun,
+) -> Result<i64, RunLogError> {
+    let insert = format!(
+        "insert into tenantctl.runs (command, command_line, os_user, host, version) \
+         values ({}, {}, {}, {}, {}) returning id",
+        literal(&run.command),
+        literal(&run.command_line),
+        optional(run.os_user.as_deref()),
+        optional(run.host.as_deref()),
+        literal(env!("CARGO_PKG_VERSION")),
+    );
+    let answers = write(connection, &insert).await?;
+    let id = answers.iter().find_map(|it| it.rows.first().filter(|_| it.columns == ["id"]));
+    Ok(id.and_then(|row| row.number(0)).expect("it was returned"))
+}
+
+pub(super) async fn insert_entries(
+    connection: &mut Connection,
+    run: i64,
+    noted: &[(Instant, Entry)],
+) -> Result<(), RunLogError> {
+    let row = |(at, entry): &(Instant, Entry)| {
+        let number = |version: Option<i64>| version.map_or("null".into(), |it| it.to_string());
+        let (from, to) = entry.versions.unwrap_or_default();
+        // By the server's clock, as the runs' own times are.
+        format!(
+            "({run}, {}, '{}', {}, {}::int8, {}::int8, {}, clock_timestamp() - interval '{} ms')",
+            literal(&entry.schema),
+            entry.outcome.word(),
+            entry.versions.is_some(),
+            number(from),
+            number(to),
+            literal(&shortened(&entry.what)),
+            at.elapsed().as_millis(),
+        )
+    };
+    let rows: Vec<String> = noted.iter().map(row).collect();
+    write(connection, &format!("insert into tenantctl.run_entries values {}", rows.join(", ")))
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn end_run(
+    connection: &mut Connection,
+    run: i64,
+    exit_status: u8,
+) -> Result<(), RunLogError> {
+    let update = format!(
+        "update tenantctl.runs set ended_at = clock_timestamp(), exit_status = {exit_status} \
+         where id = {run}"
+    );
+    write(connection, &update).await?;
+    Ok(())
+}
+
+/// Sends statements as one transaction.
+async fn write(connection: &mut Connection, statements: &str) -> Result<Vec<Rows>, Incomplete> {
+    let statements = statements.trim_end_matches(';');
+    let message = format!(
+        "begin isolation level read committed, read write; \
+         select set_config('search_path', 'pg_catalog', true), \
+         set_config('lock_timeout', '2s', true), set_config('statement_timeout', '30s', true); \
+         {statements}; commit"
+    );
+    match connection.send(message).await {
+        Ok(answers) => Ok(answers),
+        Err((Incomplete::Sql(error), _)) => {
+            connection.roll_back().await?;
+            // A standby already refuses `begin … read write`.
+            let is_read_only = error.is("25006") || error.is("0A000");
+            let place = || connection.place().clone().into();
+            Err(match is_read_only {
+                true => Incomplete::Lost(ConnectError::ReadOnly { place: place() }),
+                false => Incomplete::Sql(error),
+            })
+        }
+        Err((lost, _)) => Err(lost),
+    }
+}
+
+fn shortened(text: &str) -> String {
+    let mut shortened: String = text.chars().take(MOST_CHARACTERS).collect();
+    if shortened.len() < text.len() {
+        shortened.push('…');
+    }
+    shortened.replace('\0', "")
+}
