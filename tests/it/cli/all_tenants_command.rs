@@ -498,3 +498,20 @@ async fn a_lost_connection_is_one_schemas_failure() {
     [exit status: 5]
     ");
 }
+
+#[tokio::test]
+async fn what_is_known_to_change_something_is_recorded() {
+    let project = three_tenants().await;
+    project.sql("drop schema hooli cascade").await;
+    project.run("all-tenants-command --tenants sql 'select 1'");
+    project.run(&exec("true"));
+    project.run("all-tenants-command --tenants --jobs 1 --fail-fast sql 'delete from notes'");
+    let noted = "select command, command_line, schema_name, outcome, what from tenantctl.runs r \
+                 join tenantctl.run_entries e on e.run = r.id where command = 'all-tenants-command' \
+                 order by schema_name";
+    insta::assert_snapshot!(project.query(noted).await, @"
+    all-tenants-command|all-tenants-command --tenants --jobs 1 --fail-fast sql …|acme|done|sql: DELETE 0
+    all-tenants-command|all-tenants-command --tenants --jobs 1 --fail-fast sql …|globex|done|sql: DELETE 0
+    all-tenants-command|all-tenants-command --tenants --jobs 1 --fail-fast sql …|hooli|failed|there is no schema `hooli`
+    ");
+}

@@ -140,7 +140,10 @@ pub(in crate::cli::commands) fn changed(answers: &[Answer]) -> Option<String> {
 /// Whether a statement of that kind changes something; a SELECT may, by what it calls, but mostly
 /// does not.
 pub(in crate::cli::commands) fn changes(kind: &str) -> bool {
-    let looks = ["SELECT", "TABLE", "VALUES", "EXPLAIN", "SHOW", "SET", "FETCH", "MOVE", "DECLARE", "CLOSE", "LOCK"];
+    let looks = [
+        "SELECT", "TABLE", "VALUES", "EXPLAIN", "SHOW", "SET", "FETCH", "MOVE", "DECLARE", "CLOSE",
+        "LOCK",
+    ];
     !looks.contains(&kind)
 }
 

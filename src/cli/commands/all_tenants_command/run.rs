@@ -1,0 +1,330 @@
+//! One run over many schemas: a few workers, each with a connection or a program of its own.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::ChildStdin;
+use tokio::sync::{Mutex, watch};
+
+use super::work::Work;
+use crate::cli::child::{self, Apart};
+use crate::cli::commands::tenant_command::sql::{self, Shown};
+use crate::cli::commands::tenant_command::{changepassword, createsuperuser};
+use crate::cli::error::CommandError;
+use crate::cli::exit_code::ExitCode;
+use crate::cli::fleet::{Fleet, Tally, Verdict};
+use crate::cli::fleet_output::{FleetOutput, Stream, Voice};
+use crate::cli::report::{Report, object};
+use crate::cli::text::printable;
+use crate::migration::{Interrupt, Urgency};
+use crate::name::SchemaName;
+use crate::pg::{ConnectError, Connection, Database, Lane, Scope, ScopeError};
+use crate::run_log::{Entry, Outcome, RunLog};
+use crate::tenant::user::{self, UserError};
+use crate::tenant::{RunSqlError, SqlText};
+
+/// A backend is replaced after it has served so many schemas: it keeps what it learns of each.
+const SCHEMAS_PER_CONNECTION: usize = 250;
+
+/// A connection that was idle for longer may have been ended by the server meanwhile.
+const IDLE: Duration = Duration::from_millis(10);
+
+/// One run over many schemas.
+pub(super) struct Run {
+    /// By which the run's connections are found in `pg_stat_activity`.
+    pub(super) name: String,
+    pub(super) log: RunLog,
+    pub(super) report: Report,
+    pub(super) database: Database,
+    /// What every schema's transaction runs under, but for the schema.
+    pub(super) scope: Scope,
+    pub(super) work: Work,
+    pub(super) output: FleetOutput,
+    pub(super) interrupt: Interrupt,
+}
+
+/// One worker's connection.
+struct Worker {
+    lane: Lane,
+    last_used: Instant,
+}
+
+/// Why something was not done in a schema.
+enum Failure {
+    Command(Box<CommandError>),
+    NoConnection(ConnectError),
+}
+
+impl<E: Into<CommandError>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Command(Box::new(error.into()))
+    }
+}
+
+impl Run {
+    /// Does the work in each schema.
+    pub(super) async fn carry_out(
+        &self,
+        schemas: Vec<SchemaName>,
+        jobs: usize,
+        max_failures: usize,
+    ) -> Tally {
+        let fleet = Fleet { jobs, max_failures, interrupt: &self.interrupt };
+        let lanes: Vec<_> = (0..jobs.min(schemas.len())).map(|it| self.lane(it)).collect();
+        let attend =
+            async |number: usize, schema: &SchemaName| self.attend(&lanes[number], schema).await;
+        let tally = fleet.run(schemas, attend).await;
+        for lane in lanes {
+            lane.into_inner().lane.close().await;
+        }
+        self.leave().await;
+        self.log.note_not_attempted(&tally.not_attempted);
+        tally
+    }
+
+    fn lane(&self, number: usize) -> Mutex<Worker> {
+        let name = format!("{}{number}", self.name);
+        let lane = Lane::new(&self.database, &name, SCHEMAS_PER_CONNECTION);
+        Mutex::new(Worker { lane, last_used: Instant::now() })
+    }
+
+    /// Does the work in one schema, and says what came of it.
+    async fn attend(&self, worker: &Mutex<Worker>, schema: &SchemaName) -> Verdict {
+        let scope = Scope { schema: schema.clone(), ..self.scope.clone() };
+        let mut worker = worker.lock().await;
+        if let Err(error) = worker.connect().await {
+            return Verdict::NoConnection(error);
+        }
+        let voice = match self.output.of(schema) {
+            Ok(voice) => voice,
+            Err(error) => {
+                for line in error.lines() {
+                    self.report.always(format!("{}: {line}", printable(schema.as_str())));
+                }
+                return self.told(schema, error.exit_code(), Some(&error));
+            }
+        };
+        let result = tokio::select! {
+            biased;
+            result = self.act(&mut worker, &scope, &voice) => result,
+            () = self.interrupt.wait_for(Urgency::Now), if !self.is_program() => {
+                Err(CommandError::Interrupted.into())
+            }
+        };
+        worker.last_used = Instant::now();
+        match result {
+            Ok((status, what)) => {
+                if let Some(what) = what {
+                    self.log.note(Entry::done(schema, what));
+                }
+                self.told(schema, status, None)
+            }
+            Err(Failure::NoConnection(error)) => Verdict::NoConnection(error),
+            Err(Failure::Command(error)) => {
+                if is_lost(&error) {
+                    worker.lane.abandon();
+                }
+                for line in error.lines() {
+                    voice.say(Stream::Stderr, &line).await;
+                }
+                self.told(schema, error.exit_code(), Some(&error))
+            }
+        }
+    }
+
+    fn is_program(&self) -> bool {
+        matches!(self.work, Work::Program { .. })
+    }
+
+    /// Says with which status it ended in a schema, and why where the program did not say it.
+    fn told(&self, schema: &SchemaName, status: ExitCode, error: Option<&CommandError>) -> Verdict {
+        if let Some(error) = error {
+            let (schema, what) = (schema.to_string(), one_line(error));
+            self.log.note(Entry { schema, outcome: Outcome::Failed, versions: None, what });
+        }
+        let number = status.number();
+        let mut fields = json!({ "schema": schema, "exit_status": number });
+        if let Some(error) = error {
+            fields["message"] = json!(error.lines().join("\n"));
+        }
+        if let Some([stdout, stderr]) = self.output.files(schema) {
+            fields["stdout"] = json!(stdout.display().to_string());
+            fields["stderr"] = json!(stderr.display().to_string());
+        }
+        self.report.object(if number == 0 { "done" } else { "failed" }, fields);
+        if self.is_program() && number != 0 && error.is_none() {
+            let schema = printable(schema.as_str());
+            self.report.always(format!("{schema}: ended with status {number}"));
+        }
+        Verdict::Ended(status)
+    }
+
+    async fn act(
+        &self,
+        worker: &mut Worker,
+        scope: &Scope,
+        voice: &Voice<'_>,
+    ) -> Result<(ExitCode, Option<String>), Failure> {
+        let connection = worker.lane.serve(0).await.map_err(Failure::NoConnection)?;
+        let what = match &self.work {
+            Work::Sql(sql) => self.run_sql(connection, scope, voice, sql).await?,
+            Work::CreateSuperuser(new) => {
+                user::create_superuser(connection, scope, new).await?;
+                let done = format!("created superuser `{}`", new.username);
+                self.say_user(voice, &done, createsuperuser::created(&scope.schema, &new.username))
+                    .await;
+                Some(done)
+            }
+            Work::ChangePassword(username, password) => {
+                user::change_password(connection, scope, username, password).await?;
+                let done = format!("changed the password of `{username}`");
+                self.say_user(voice, &done, changepassword::changed(&scope.schema, username)).await;
+                Some(done)
+            }
+            Work::Program { program, arguments, stdin } => {
+                let is_there = scope.is_there(connection).await?;
+                // A program may take long, and brings a connection of its own.
+                worker.lane.close().await;
+                if !is_there {
+                    return Err(ScopeError::NoSchema { schema: scope.schema.clone() }.into());
+                }
+                let command = child::command((&self.database, scope), program, arguments);
+                let status = self.run_program(command, voice, stdin.as_ref()).await;
+                let status = status.map_err(|source| child::not_run(program, source))?;
+                return Ok((ExitCode::Child(status), None));
+            }
+        };
+        Ok((ExitCode::Done, what))
+    }
+
+    async fn run_sql(
+        &self,
+        connection: &mut Connection,
+        scope: &Scope,
+        voice: &Voice<'_>,
+        sql: &SqlText,
+    ) -> Result<Option<String>, Failure> {
+        let answers = sql.run(connection, scope).await?;
+        let for_terminal = self.output.is_terminal();
+        for (index, answer) in answers.iter().enumerate() {
+            let shown = Shown::of(&self.report, Some(&scope.schema), index, answer, for_terminal);
+            for text in shown.answers {
+                match self.report.is_json() {
+                    true => voice.say_object(&text).await,
+                    false => voice.say(Stream::Stdout, &text).await,
+                }
+            }
+            if let Some(said) = shown.said.filter(|_| !self.report.quiet) {
+                voice.say(Stream::Stderr, &said).await;
+            }
+        }
+        Ok(sql::changed(&answers))
+    }
+
+    async fn say_user(&self, voice: &Voice<'_>, text: &str, fields: Value) {
+        match self.report.is_json() {
+            true => voice.say_object(&object("user", fields).to_string()).await,
+            false => voice.say(Stream::Stdout, text).await,
+        }
+    }
+
+    async fn run_program(
+        &self,
+        mut command: tokio::process::Command,
+        voice: &Voice<'_>,
+        stdin: Option<&File>,
+    ) -> io::Result<u8> {
+        let (stdout, stderr) = match voice.files()? {
+            Some((stdout, stderr)) => (stdout.into(), stderr.into()),
+            None => (Stdio::piped(), Stdio::piped()),
+        };
+        command.stdout(stdout).stderr(stderr);
+        command.stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() });
+        let mut program = Apart::start(command)?;
+        let streams = (program.child.stdin.take(), program.child.stdout.take());
+        let ((to, out), err) = (streams, program.child.stderr.take());
+        let (ended, has_ended) = watch::channel(false);
+        let wait = async {
+            let status = program.end(self.interrupt.wait_for(Urgency::Now)).await;
+            ended.send_replace(true);
+            status
+        };
+        let pass_out = async {
+            if let Some(out) = out {
+                voice.pass_on(Stream::Stdout, out, has_ended.clone()).await;
+            }
+        };
+        let pass_err = async {
+            if let Some(err) = err {
+                voice.pass_on(Stream::Stderr, err, has_ended.clone()).await;
+            }
+        };
+        let feed = async {
+            let mut has_ended = has_ended.clone();
+            if let Some((from, to)) = stdin.zip(to) {
+                tokio::select! {
+                    () = feed(from, to) => {}
+                    _ = has_ended.wait_for(|ended| *ended) => {}
+                }
+            }
+        };
+        let (status, (), (), ()) = tokio::join!(wait, pass_out, pass_err, feed);
+        Ok(child::number(status?))
+    }
+
+    /// After the second interrupt: ends on the server what was still running there.
+    async fn leave(&self) {
+        if self.interrupt.urgency() == Urgency::Now && !self.is_program() {
+            let end = self.database.end_backends(&self.name);
+            // Where it does not answer in time, it ends them when it sees that the client is gone.
+            let _ = tokio::time::timeout(Duration::from_millis(1500), end).await;
+        }
+    }
+}
+
+impl Worker {
+    /// Sees to it that there is a connection.
+    async fn connect(&mut self) -> Result<(), ConnectError> {
+        if self.last_used.elapsed() > IDLE {
+            self.lane.check().await;
+        }
+        self.lane.serve(1).await.map(drop)
+    }
+}
+
+/// Writes to a program what it is to read. One that does not read it has ended, or will.
+async fn feed(from: &File, mut to: ChildStdin) {
+    let (mut offset, mut buffer) = (0, vec![0; 64 * 1024]);
+    while let Ok(read @ 1..) = from.read_at(&mut buffer, offset) {
+        if to.write_all(&buffer[..read]).await.is_err() {
+            return;
+        }
+        offset += read as u64;
+    }
+}
+
+/// Returns what went wrong, with its last cause, for a log.
+fn one_line(error: &CommandError) -> String {
+    let (mut line, mut cause) = (error.to_string(), std::error::Error::source(error));
+    while let Some(error) = cause {
+        line = format!("{line}: {error}");
+        cause = error.source();
+    }
+    line
+}
+
+fn is_lost(error: &CommandError) -> bool {
+    let scope = match error {
+        CommandError::Scope(error)
+        | CommandError::User(UserError::Scope(error))
+        | CommandError::RunSql(RunSqlError::Scope(error)) => error,
+        CommandError::Connect(_) | CommandError::Interrupted => return true,
+        _ => return false,
+    };
+    matches!(scope, ScopeError::Connect(_) | ScopeError::Unknown(_))
+}
