@@ -43,7 +43,7 @@ pub(crate) async fn run(
 pub(crate) fn command(
     (database, scope): (&Database, &Scope),
     program: &OsStr,
-    arguments: &[OsString],
+    arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
 ) -> Command {
     let mut command = Command::new(program);
     command.args(arguments);

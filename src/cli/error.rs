@@ -5,11 +5,12 @@ use std::error::Error as _;
 use std::path::PathBuf;
 
 use super::exit_code::ExitCode;
+use super::hooks::HookError;
 use super::migration_report::describe_holder;
 use super::report::Report;
 use super::text::{few, printable, shell_word};
 use crate::migration::scaffold::ScaffoldError;
-use crate::migration::{FileProblem, FolderError, LookError, PreflightError};
+use crate::migration::{FileProblem, FolderError, LookError, PreflightError, SeedsError};
 use crate::name::{HostnameError, SchemaNameError};
 use crate::pg::server::ServerError;
 use crate::pg::{ConnectError, Database, Incomplete, ScopeError, SqlError, UrlError, identifier};
@@ -63,6 +64,10 @@ pub(crate) enum CommandError {
     User(#[from] UserError),
     #[error(transparent)]
     RunSql(#[from] RunSqlError),
+    #[error(transparent)]
+    Seeds(#[from] SeedsError),
+    #[error(transparent)]
+    Hook(#[from] HookError),
     #[error(transparent)]
     RunLog(#[from] RunLogError),
     #[error(transparent)]
@@ -135,6 +140,8 @@ impl CommandError {
             Self::Scope(error) => scope_exit_code(error),
             Self::User(error) => user_exit_code(error),
             Self::RunSql(error) => run_sql_exit_code(error),
+            Self::Seeds(_) => ExitCode::Usage,
+            Self::Hook(error) => error.exit_code(),
             Self::RunLog(RunLogError::Connect(_)) => ExitCode::Unreachable,
             Self::RunLog(RunLogError::Sql(error) | RunLogError::NotMade(error)) => {
                 sql_exit_code(error)
@@ -202,6 +209,8 @@ impl CommandError {
             Self::Scope(error) => scope_hint(error),
             Self::User(error) => user_hint(error),
             Self::RunSql(error) => run_sql_hint(error),
+            Self::Seeds(error) => seeds_hint(error),
+            Self::Hook(error) => Some(error.hint()),
             Self::RunLog(RunLogError::Connect(error)) => connect_hint(error),
             Self::NoProgram { program } if program == "psql" => Some(
                 "install PostgreSQL's client, or name the folder it is in in `TENANTCTL_PG_BIN`"
@@ -479,6 +488,22 @@ fn folder_hint(error: &FolderError) -> Option<String> {
         FileProblem::NotUtf8 { .. } => Some("save it as UTF-8".into()),
         _ => None,
     })
+}
+
+fn seeds_hint(error: &SeedsError) -> Option<String> {
+    match error {
+        SeedsError::Missing { path } | SeedsError::Empty { path } => Some(format!(
+            "write one, such as `{}`, or name another folder under `[seeds]` in `tenantctl.toml`",
+            path.join("demo.sql").display()
+        )),
+        SeedsError::Unknown { known, .. } if known.is_empty() => None,
+        SeedsError::Unknown { known, .. } => {
+            let known = known.iter().map(|it| format!("`{it}`")).collect::<Vec<_>>();
+            Some(format!("the folder has {}", few(known.iter(), 20)))
+        }
+        SeedsError::File(FileProblem::NotUtf8 { .. }) => Some("save it as UTF-8".into()),
+        SeedsError::File(_) | SeedsError::Unreadable { .. } => None,
+    }
 }
 
 fn server_hint(error: &ServerError) -> Option<String> {

@@ -11,6 +11,7 @@ mod exit_code;
 mod fleet;
 mod fleet_output;
 mod globals;
+mod hooks;
 mod migration_report;
 mod plan_report;
 mod prompt;

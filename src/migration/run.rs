@@ -115,6 +115,7 @@ impl<'a> Run<'a> {
         let plan = match self.executor.options.mode {
             // What its migrations make is there already, or will be told by a baseline.
             Mode::Adopt => Plan::default(),
+            Mode::Seed => Plan { pending: (0..folder.files().len()).collect(), ..Plan::default() },
             _ => Plan::new(folder, &history, self.executor.plan),
         };
         Planned { history, plan }
@@ -352,6 +353,9 @@ impl<'a> Run<'a> {
     }
 
     fn last_version(&self, task: &Task) -> Option<i64> {
+        if self.executor.options.mode == Mode::Seed {
+            return task.from;
+        }
         let last = task.planned.plan.pending.last();
         let version = |&file: &usize| self.executor.migrations.file(file).version;
         last.map(version).or(task.planned.history.version())
@@ -360,7 +364,9 @@ impl<'a> Run<'a> {
     fn labels(&self, task: &Task) -> Vec<String> {
         let plan = &task.planned.plan;
         let pending = plan.pending.iter().map(|&file| self.executor.migrations.label(file));
-        task.applied.iter().cloned().chain(pending).collect()
+        let seeds = task.creation.as_ref().and(self.executor.seeds).into_iter();
+        let seeds = seeds.flat_map(|it| (0..it.folder().files().len()).map(|file| it.label(file)));
+        task.applied.iter().cloned().chain(pending).chain(seeds).collect()
     }
 
     fn up_to_date(&self, task: &Task) {
@@ -439,6 +445,8 @@ impl<'a> Run<'a> {
                     self.applied(&task, Duration::ZERO);
                     continue;
                 }
+                // No history tells whether a seed's COMMIT came before that.
+                Some(_) if self.executor.options.mode == Mode::Seed => Cause::Unanswered,
                 Some(_) => Cause::Interrupted,
                 None => Cause::Unknown,
             };

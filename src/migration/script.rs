@@ -59,6 +59,13 @@ pub enum Origin {
         /// Index of the statement in its file.
         statement: usize,
     },
+    /// The same of the `file`th seed, in a schema that is being created.
+    Seed {
+        /// Index of the seed.
+        file: usize,
+        /// Index of the statement in its file.
+        statement: usize,
+    },
     /// What the audit needs to know from before.
     Note,
     /// The audit.
@@ -122,6 +129,8 @@ pub struct Creating<'a> {
     pub may_be_there: bool,
     /// The rows to write in this step, which is then the last.
     pub register: Option<&'a [Registration]>,
+    /// What is run in the last step, after the migrations.
+    pub seeds: Option<&'a MigrationSet>,
 }
 
 /// A row that registers a schema.
@@ -145,9 +154,25 @@ impl Script {
         for &file in subject.files {
             script.file(subject.migrations, file);
         }
+        script.seeds(subject);
         script.audit(subject);
         script.record(subject);
         script.register(subject);
+        script.end(options);
+        script
+    }
+
+    /// Returns the transaction that runs `subject`'s files and records nothing.
+    pub fn seed(subject: Subject<'_>, options: &ScriptOptions) -> Self {
+        let mut script = Self::default();
+        script.open(subject, options);
+        script.push(Origin::Guard, lock_guard(subject.schema));
+        script.own_relations(subject);
+        for &file in subject.files {
+            script.file(subject.migrations, file);
+        }
+        script.audit(subject);
+        script.settle();
         script.end(options);
         script
     }
@@ -192,9 +217,13 @@ impl Script {
         self.steps.push(Step { sql: sql.into(), origin, alone: false });
     }
 
-    fn begin(&mut self, subject: Subject<'_>, options: &ScriptOptions) {
+    fn open(&mut self, subject: Subject<'_>, options: &ScriptOptions) {
         self.push(Origin::Begin, "begin isolation level read committed, read write");
         self.push(Origin::Begin, settings(subject.schema, options, true));
+    }
+
+    fn begin(&mut self, subject: Subject<'_>, options: &ScriptOptions) {
+        self.open(subject, options);
         self.guard(subject);
         // A schema to which no file is ever applied needs no history.
         if subject.history.width.is_none() && !subject.files.is_empty() {
@@ -234,6 +263,15 @@ impl Script {
         }
     }
 
+    fn seeds(&mut self, subject: Subject<'_>) {
+        for (seeds, file) in seeds_of(subject) {
+            for (statement, it) in seeds.statements(file).iter().enumerate() {
+                let origin = Origin::Seed { file, statement };
+                self.steps.push(Step { sql: it.text.clone(), origin, alone: it.alone });
+            }
+        }
+    }
+
     fn audit(&mut self, subject: Subject<'_>) {
         if is_audited(subject) {
             let schema = identifier(subject.schema.as_str());
@@ -242,13 +280,18 @@ impl Script {
         }
     }
 
-    fn record(&mut self, subject: Subject<'_>) {
+    /// Leaves nothing of what the files have done to the transaction.
+    fn settle(&mut self) {
         // What a file's functions may have changed in spite of its grammar must not decide who
         // writes the history, nor be found by whoever the session serves next. Deferred triggers
         // run while the settings are still the file's.
         self.push(Origin::Record, "set constraints all immediate");
         self.push(Origin::Record, "reset role");
         self.push(Origin::Record, "discard temp");
+    }
+
+    fn record(&mut self, subject: Subject<'_>) {
+        self.settle();
         for statement in widening(subject) {
             self.push(Origin::Record, statement);
         }
@@ -408,14 +451,26 @@ pub(super) fn create_history_table(schema: &SchemaName, width: Width) -> String 
 
 /// Whether the transaction must stay within its schema, and is made to prove it.
 fn is_audited(subject: Subject<'_>) -> bool {
-    subject.migrations.is_confined() && !subject.migrations.may_leave(subject.files)
+    let seeds_may_leave = seeds_of(subject).any(|(seeds, file)| seeds.may_leave(&[file]));
+    subject.migrations.is_confined()
+        && !subject.migrations.may_leave(subject.files)
+        && !seeds_may_leave
+}
+
+/// Returns the seeds that are run in this step of a schema's creation.
+fn seeds_of(subject: Subject<'_>) -> impl Iterator<Item = (&MigrationSet, usize)> {
+    let seeds = subject.creation.filter(|it| it.register.is_some()).and_then(|it| it.seeds);
+    seeds
+        .into_iter()
+        .flat_map(|seeds| (0..seeds.folder().files().len()).map(move |file| (seeds, file)))
 }
 
 /// Whether one of the files may drop a relation, be it an index that is built anew. What may not
 /// is what migrations mostly are, and then there is nothing to note beforehand.
 fn may_drop(subject: Subject<'_>) -> bool {
     let statements = subject.files.iter().flat_map(|&file| subject.migrations.statements(file));
-    statements.into_iter().any(|statement| match statement.kind() {
+    let seeds = seeds_of(subject).flat_map(|(seeds, file)| seeds.statements(file));
+    statements.chain(seeds).any(|statement| match statement.kind() {
         "CREATE TABLE" | "CREATE INDEX" | "CREATE SEQUENCE" | "CREATE VIEW" | "CREATE TYPE"
         | "CREATE FUNCTION" | "CREATE TRIGGER" | "INSERT" | "UPDATE" | "DELETE" => false,
         "ALTER TABLE" => {

@@ -6,8 +6,8 @@ use crate::event::{Event, Observer, Site};
 use crate::migration::preflight::{self, PreflightError};
 use crate::migration::sql::Severity;
 use crate::migration::{
-    Disagreement, ExecuteOptions, Executor, Interrupt, LookError, MigrationSet, Mode, Outcome,
-    PlanOptions, Survey,
+    Disagreement, ExecuteOptions, Executor, Interrupt, Kind, LookError, MigrationSet, Mode,
+    Outcome, PlanOptions, Survey,
 };
 use crate::name::SchemaName;
 use crate::pg::{ConnectError, Connection, Database, Incomplete};
@@ -98,7 +98,7 @@ pub enum MigrateError {
         disagreements: Vec<(String, Vec<SchemaName>)>,
     },
     /// Files say what they may not.
-    #[error("the migration files cannot be run as they are")]
+    #[error("{} cannot be run as they are", files(.0))]
     Forbidden(Vec<FileFinding>),
     /// `--to` names a version that no file has.
     #[error("there is no migration with version {version} in `{folder}`")]
@@ -108,6 +108,11 @@ pub enum MigrateError {
         /// The folder.
         folder: String,
     },
+}
+
+fn files(findings: &[FileFinding]) -> &'static str {
+    let is_seed = |it: &FileFinding| it.site.migration.starts_with("seed ");
+    if findings.iter().all(is_seed) { "the seeds" } else { "the migration files" }
 }
 
 impl From<RegistryError> for MigrateError {
@@ -267,6 +272,7 @@ impl<'a> Migrate<'a> {
         let executor = |migrations| Executor {
             database: self.database,
             migrations,
+            seeds: None,
             plan: self.plan,
             options,
             observer,
@@ -361,7 +367,11 @@ pub(super) fn check_files<'a>(
 fn empty_file(set: &MigrationSet, file: usize) -> FileFinding {
     FileFinding {
         site: set.site_at(file, 1, None),
-        message: "the file holds no statement; it is recorded as applied all the same".into(),
+        message: match set.file(file).kind {
+            Kind::Seed => "the file holds no statement",
+            _ => "the file holds no statement; it is recorded as applied all the same",
+        }
+        .into(),
         advice: "write its SQL before it is applied, or leave it out".into(),
     }
 }

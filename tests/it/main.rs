@@ -4,6 +4,7 @@ mod cli;
 mod core;
 mod deaths;
 mod docs;
+mod hooks;
 mod interrupts;
 mod locks;
 mod no_transaction;

@@ -16,6 +16,7 @@ mod man;
 mod migrate_schemas;
 mod quickstart;
 mod resolve;
+mod seed;
 mod set_primary_domain;
 mod status;
 mod tenant_command;
@@ -35,6 +36,7 @@ pub(crate) enum Subcommand {
     Status(status::StatusArgs),
     Baseline(baseline::BaselineArgs),
     CreateTenant(create_tenant::CreateTenantArgs),
+    Seed(seed::SeedArgs),
     ListTenants(list_tenants::ListTenantsArgs),
     CreateDomain(create_domain::CreateDomainArgs),
     ListDomains(list_domains::ListDomainsArgs),
@@ -59,6 +61,7 @@ impl Subcommand {
             Self::Status(args) => status::run(context, args).await,
             Self::Baseline(args) => baseline::run(context, args).await,
             Self::CreateTenant(args) => create_tenant::run(context, args).await,
+            Self::Seed(args) => seed::run(context, args).await,
             Self::ListTenants(args) => list_tenants::run(context, args).await,
             Self::CreateDomain(args) => create_domain::run(context, args).await,
             Self::ListDomains(args) => list_domains::run(context, args).await,

@@ -11,5 +11,6 @@ mod init;
 mod list_tenants;
 mod makemigrations;
 mod migrate_schemas;
+mod seed;
 mod status;
 mod tenant_command;
