@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, MutexGuard, watch};
 
 use super::error::CommandError;
 use super::report::{Report, object};
@@ -35,6 +35,8 @@ pub(crate) struct FleetOutput {
     folder: Option<OutputFolder>,
     stdout: Mutex<tokio::io::Stdout>,
     stderr: Mutex<tokio::io::Stderr>,
+    /// Whose turn it is to say several things one after the other.
+    turn: Mutex<()>,
 }
 
 /// What is said in one schema.
@@ -51,12 +53,18 @@ impl FleetOutput {
             folder,
             stdout: Mutex::new(tokio::io::stdout()),
             stderr: Mutex::new(tokio::io::stderr()),
+            turn: Mutex::default(),
         }
     }
 
     /// Whether a person sees what is said to stdout.
     pub(crate) fn is_terminal(&self) -> bool {
         self.folder.is_none() && io::IsTerminal::is_terminal(&io::stdout())
+    }
+
+    /// Whether nothing is seen of it while the work goes on.
+    pub(crate) fn is_in_files(&self) -> bool {
+        self.folder.is_some()
     }
 
     /// Returns the files in which a schema's output is, for stdout and stderr.
@@ -101,6 +109,11 @@ impl Voice<'_> {
         let clone =
             |(stdout, stderr): &(File, File)| Ok((stdout.try_clone()?, stderr.try_clone()?));
         self.files.as_ref().map(clone).transpose()
+    }
+
+    /// Waits until nobody else is saying several things, so that they stay together.
+    pub(crate) async fn turn(&self) -> MutexGuard<'_, ()> {
+        self.output.turn.lock().await
     }
 
     /// Says a text of one or more lines.

@@ -679,6 +679,49 @@ mod tests {
         assert_eq!(script.steps.last().unwrap().sql, "commit");
     }
 
+    fn creation<'a>(seeds: &'a MigrationSet, register: Option<&'a [Registration]>) -> Creating<'a> {
+        Creating { is_new: true, may_be_there: false, register, seeds: Some(seeds) }
+    }
+
+    #[test]
+    fn seeds_come_after_the_migrations_of_the_last_step_and_before_the_audit() {
+        let (set, seeds) = (set(&[NOTES]), set(&[("V1__seed.sql", "delete from notes")]));
+        let history = History::default();
+        let origins = |register| {
+            let subject = Subject {
+                schema: &SchemaName::registered("acme"),
+                history: &history,
+                migrations: &set,
+                files: &[0],
+                creation: Some(creation(&seeds, register)),
+            };
+            let script = Script::apply(subject, &options());
+            script.steps.iter().map(|it| it.origin).collect::<Vec<_>>()
+        };
+        let seed = Origin::Seed { file: 0, statement: 0 };
+        let last = origins(Some(&[]));
+        let at = last.iter().position(|it| *it == seed).unwrap();
+        assert_eq!(last[at - 1], Origin::File { file: 0, statement: 1 });
+        assert_eq!(last[at + 1], Origin::Audit);
+        assert!(!origins(None).contains(&seed));
+    }
+
+    #[test]
+    fn a_seed_is_neither_guarded_by_the_history_nor_recorded_in_it() {
+        let seeds = set(&[("V1__seed.sql", "insert into notes values (1)")]);
+        let subject = Subject {
+            schema: &SchemaName::registered("acme"),
+            history: &History::default(),
+            migrations: &seeds,
+            files: &[0],
+            creation: None,
+        };
+        let script = Script::seed(subject, &options());
+        assert!(!text(&script).contains(HISTORY_TABLE));
+        assert_eq!(script.steps.last().unwrap().sql, "commit");
+        assert!(script.steps.iter().any(|it| it.origin == Origin::Audit));
+    }
+
     #[test]
     fn what_is_the_schemas_own_is_noted_only_where_something_may_be_dropped() {
         for (sql, is_noted) in [

@@ -5,7 +5,7 @@ mod work;
 
 use std::path::PathBuf;
 
-use self::run::Run;
+use self::run::{Progress, Run};
 use super::tenant_command::changepassword::ChangepasswordArgs;
 use super::tenant_command::createsuperuser::CreatesuperuserArgs;
 use super::tenant_command::exec::ExecArgs;
@@ -140,6 +140,7 @@ pub(crate) async fn run(context: &mut Context, args: &AllTenantsCommandArgs) -> 
         database,
         work,
         interrupt: context.signals.heed().clone(),
+        progress: Progress::of(schemas.len()),
     };
     let max_failures = fleet.pace.max_failures(schemas.len());
     let tally = run.carry_out(schemas, jobs, max_failures).await;

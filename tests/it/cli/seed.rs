@@ -449,3 +449,20 @@ async fn the_second_ctrl_c_leaves_nothing() {
     assert_eq!(notes(&project, "acme").await, "");
     assert_eq!(project.connections().await, "0");
 }
+
+#[tokio::test]
+async fn a_killed_program_leaves_nothing() {
+    let project = seeded(["acme"]).await;
+    project.write(
+        "seeds/tenant/slow.sql",
+        "insert into notes (body) values ('slow'); select pg_sleep(60);",
+    );
+    let program = project.start("seed slow --tenants");
+    project.pausing(1).await;
+    assert!(program.kill());
+    eventually("the server has noticed", async || project.connections().await == "0").await;
+    assert_eq!(notes(&project, "acme").await, "");
+    project.write("seeds/tenant/slow.sql", "insert into notes (body) values ('quick');");
+    project.run("seed slow --tenants");
+    assert_eq!(notes(&project, "acme").await, "quick");
+}

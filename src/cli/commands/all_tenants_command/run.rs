@@ -1,5 +1,6 @@
 //! One run over many schemas: a few workers, each with a connection or a program of its own.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -20,7 +21,7 @@ use crate::cli::exit_code::ExitCode;
 use crate::cli::fleet::{Fleet, Tally, Verdict};
 use crate::cli::fleet_output::{FleetOutput, Stream, Voice};
 use crate::cli::report::{Report, object};
-use crate::cli::text::printable;
+use crate::cli::text::{count, grouped, printable};
 use crate::migration::{Interrupt, Urgency};
 use crate::name::SchemaName;
 use crate::pg::{ConnectError, Connection, Database, Lane, Scope, ScopeError};
@@ -30,6 +31,9 @@ use crate::tenant::{RunSqlError, SqlText};
 
 /// A backend is replaced after it has served so many schemas: it keeps what it learns of each.
 const SCHEMAS_PER_CONNECTION: usize = 250;
+
+/// How often something is seen of a run that writes to files.
+const TELL_EVERY: Duration = Duration::from_secs(5);
 
 /// A connection that was idle for longer may have been ended by the server meanwhile.
 const IDLE: Duration = Duration::from_millis(10);
@@ -46,6 +50,30 @@ pub(super) struct Run {
     pub(super) work: Work,
     pub(super) output: FleetOutput,
     pub(super) interrupt: Interrupt,
+    pub(super) progress: Progress,
+}
+
+/// How far it is, for who sees nothing else of it.
+pub(super) struct Progress {
+    total: usize,
+    ended: Cell<usize>,
+    told: Cell<Instant>,
+}
+
+impl Progress {
+    pub(super) fn of(total: usize) -> Self {
+        Self { total, ended: Cell::new(0), told: Cell::new(Instant::now()) }
+    }
+
+    /// Notes that one more has ended, and returns what there is to tell now and then.
+    fn step(&self) -> Option<String> {
+        self.ended.set(self.ended.get() + 1);
+        let is_due = self.told.get().elapsed() >= TELL_EVERY;
+        is_due.then(|| {
+            self.told.set(Instant::now());
+            format!("{} of {}", grouped(self.ended.get()), count(self.total, "schema"))
+        })
+    }
 }
 
 /// One worker's connection.
@@ -129,9 +157,11 @@ impl Run {
                 if is_lost(&error) {
                     worker.lane.abandon();
                 }
+                let turn = voice.turn().await;
                 for line in error.lines() {
                     voice.say(Stream::Stderr, &line).await;
                 }
+                drop(turn);
                 self.told(schema, error.exit_code(), Some(&error))
             }
         }
@@ -155,6 +185,9 @@ impl Run {
         if let Some([stdout, stderr]) = self.output.files(schema) {
             fields["stdout"] = json!(stdout.display().to_string());
             fields["stderr"] = json!(stderr.display().to_string());
+        }
+        if let Some(progress) = self.progress.step().filter(|_| self.output.is_in_files()) {
+            self.report.say(progress);
         }
         self.report.object(if number == 0 { "done" } else { "failed" }, fields);
         if self.is_program() && number != 0 && error.is_none() {
@@ -211,6 +244,7 @@ impl Run {
     ) -> Result<Option<String>, Failure> {
         let answers = sql.run(connection, scope).await?;
         let for_terminal = self.output.is_terminal();
+        let _turn = voice.turn().await;
         for (index, answer) in answers.iter().enumerate() {
             let shown = Shown::of(&self.report, Some(&scope.schema), index, answer, for_terminal);
             for text in shown.answers {
