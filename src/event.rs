@@ -14,6 +14,15 @@ pub enum Event<'a> {
         /// The schemas that are behind.
         schemas: usize,
     },
+    /// The first wave of several begins, or the next one.
+    Wave(Wave<'a>),
+    /// Nothing is done until the next wave begins.
+    Pausing {
+        /// For how long.
+        pause: Duration,
+        /// Before which of the waves.
+        next: Wave<'a>,
+    },
     /// A schema was migrated (or, in a rehearsal, could be).
     Applied {
         /// The schema.
@@ -68,6 +77,19 @@ pub enum Event<'a> {
     Warning(String),
 }
 
+/// Schemas that are migrated together before any other is started.
+#[derive(Debug, Clone, Copy)]
+pub struct Wave<'a> {
+    /// From 1.
+    pub number: usize,
+    /// How many waves there are.
+    pub of: usize,
+    /// Whether no others are started unless all of these are done.
+    pub is_canary: bool,
+    /// In the order in which they are started.
+    pub schemas: &'a [SchemaName],
+}
+
 /// Listens to events.
 pub trait Observer {
     /// Takes notice of `event`.
@@ -93,7 +115,7 @@ pub struct Site {
     pub line: usize,
     /// From 1, in characters, where it is known.
     pub column: Option<usize>,
-    /// The line with a caret under the column, ready to print.
+    /// The line with a caret under the column, ready to print; empty where it was not kept.
     pub excerpt: String,
 }
 
@@ -115,6 +137,12 @@ impl From<Cause> for Failure {
 }
 
 impl Failure {
+    /// Returns it without the lines of the file around its place.
+    pub(crate) fn without_excerpt(self) -> Self {
+        let site = self.site.map(|site| Site { excerpt: String::new(), ..site });
+        Self { site, ..self }
+    }
+
     /// Whether two failures are one and the same thing going wrong in two schemas; details, such
     /// as the row that failed, may differ.
     pub fn is_same_as(&self, other: &Self) -> bool {
@@ -141,6 +169,12 @@ pub enum Cause {
     Outside {
         /// `schema.relation`, separated by commas.
         touched: String,
+    },
+    /// The migration created, changed or dropped these outside its schema.
+    #[error("it changed what is not the schema's: {objects}")]
+    Beyond {
+        /// `function public.f()`, separated by commas.
+        objects: String,
     },
     /// There is no such schema.
     #[error("there is no such schema")]

@@ -357,7 +357,7 @@ fn sql_exit_code(error: &SqlError) -> ExitCode {
 fn registry_exit_code(error: &RegistryError) -> ExitCode {
     match error {
         RegistryError::Connect(_) => ExitCode::Unreachable,
-        RegistryError::Condition { .. } => ExitCode::Usage,
+        RegistryError::Condition { .. } | RegistryError::Order { .. } => ExitCode::Usage,
         RegistryError::Sql(error) => sql_exit_code(error),
         RegistryError::NotInitialised { .. } => ExitCode::NotDone,
     }
@@ -366,7 +366,9 @@ fn registry_exit_code(error: &RegistryError) -> ExitCode {
 fn selection_exit_code(error: &SelectionError) -> ExitCode {
     match error {
         SelectionError::Registry(error) => registry_exit_code(error),
-        SelectionError::Unknown { .. } | SelectionError::Shared { .. } => ExitCode::Usage,
+        SelectionError::Unknown { .. }
+        | SelectionError::Shared { .. }
+        | SelectionError::NoSuchColumn { .. } => ExitCode::Usage,
     }
 }
 
@@ -567,6 +569,9 @@ fn registry_hint(error: &RegistryError) -> Option<String> {
              init` writes them"
                 .into(),
         ),
+        RegistryError::Order { .. } => {
+            Some("order by a column of numbers, dates, texts or the like".into())
+        }
         RegistryError::Condition { .. } => {
             Some("a condition is SQL on the columns that `tenantctl list-tenants` shows".into())
         }
@@ -587,6 +592,10 @@ fn selection_hint(error: &SelectionError) -> Option<String> {
             shell_word(name.as_str())
         )),
         SelectionError::Unknown { .. } => Some("`tenantctl list-tenants` lists them".into()),
+        SelectionError::NoSuchColumn { columns, .. } => Some(format!(
+            "it has {}; a shared migration adds others",
+            few(columns.iter().map(|it| format!("`{it}`")).collect::<Vec<_>>().iter(), 20)
+        )),
         SelectionError::Shared { .. } => {
             Some("use `--shared` where the shared schema is meant".into())
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::context::Context;
 use super::error::CommandError;
 use super::globals::limit;
-use crate::migration::{ExecuteOptions, Mode};
+use crate::migration::{ExecuteOptions, Mode, Share, Waves};
 use crate::project::Timeout;
 
 /// How
@@ -52,7 +52,7 @@ pub(crate) struct PaceArgs {
     /// Start no further schema after so many have failed, a number or a share such as `2%`
     /// [default: 100]
     #[arg(long, value_name = "N|P%")]
-    max_failures: Option<Budget>,
+    max_failures: Option<Share>,
 
     /// Start no further schema after one has failed
     #[arg(long)]
@@ -69,40 +69,6 @@ pub(crate) fn version(given: &str) -> Result<i64, String> {
     digits.parse().map_err(|_| "it is not a version such as `7`".into())
 }
 
-/// How many may fail.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Budget {
-    Number(usize),
-    Percent(f64),
-}
-
-impl std::str::FromStr for Budget {
-    type Err = String;
-
-    fn from_str(given: &str) -> Result<Self, Self::Err> {
-        let wrong = || format!("`{given}` is neither a number above 0 nor a share such as `2%`");
-        let budget = match given.strip_suffix('%') {
-            Some(percent) => Self::Percent(percent.parse().map_err(|_| wrong())?),
-            None => Self::Number(given.parse().map_err(|_| wrong())?),
-        };
-        match budget {
-            Self::Number(0) => Err(wrong()),
-            Self::Percent(percent) if !(percent > 0.0 && percent <= 100.0) => Err(wrong()),
-            budget => Ok(budget),
-        }
-    }
-}
-
-impl Budget {
-    /// Returns the number of failures of `total` schemas after which to stop; at least 1.
-    fn of(self, total: usize) -> usize {
-        match self {
-            Self::Number(number) => number,
-            Self::Percent(percent) => ((total as f64 * percent / 100.0).floor() as usize).max(1),
-        }
-    }
-}
-
 impl PaceArgs {
     /// Returns how many schemas to work on at once: by the flag, then the configuration, then the
     /// default.
@@ -113,8 +79,8 @@ impl PaceArgs {
 
     /// Returns the number of failures of `total` schemas after which to stop.
     pub(crate) fn max_failures(&self, total: usize) -> usize {
-        let budget = self.max_failures.unwrap_or(Budget::Number(100));
-        if self.fail_fast { 1 } else { budget.of(total) }
+        let budget = self.max_failures.unwrap_or(Share::Number(100));
+        if self.fail_fast { 1 } else { budget.at_most(total) }
     }
 
     /// Returns what both say, or the flag that both give.
@@ -142,8 +108,7 @@ impl ExecutionArgs {
         mode: Mode,
         total: usize,
     ) -> Result<ExecuteOptions, CommandError> {
-        let path = context.path()?;
-        let jobs = self.pace.jobs(context)?;
+        let (path, jobs) = (context.path()?, self.jobs(context)?);
         let config = &context.project()?.config.migrate;
         let default = ExecuteOptions::default();
         let limit = |flag: Option<Timeout>, config: Option<Timeout>, default| match flag.or(config)
@@ -166,25 +131,12 @@ impl ExecutionArgs {
             max_failures: Some(self.pace.max_failures(total)),
             one_by_one: self.one_by_one,
             path,
+            waves: Waves::default(),
         })
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_failure_budget_is_a_number_or_a_share() {
-        assert_eq!("3".parse(), Ok(Budget::Number(3)));
-        assert_eq!("2%".parse::<Budget>().unwrap().of(200), 4);
-        assert_eq!("2%".parse::<Budget>().unwrap().of(10), 1);
-    }
-
-    #[test]
-    fn a_budget_of_nothing_is_refused() {
-        for given in ["0", "0%", "-1", "101%", "x", "", "%"] {
-            assert!(given.parse::<Budget>().is_err(), "{given}");
-        }
+    /// Returns how many schemas are worked on at once.
+    pub(crate) fn jobs(&self, context: &mut Context) -> Result<usize, CommandError> {
+        self.pace.jobs(context)
     }
 }

@@ -11,7 +11,7 @@ use super::error::{connect_hint, printable_lines};
 use super::exit_code::ExitCode;
 use super::report::Report;
 use super::text::{count, few, grouped, printable, shell_word};
-use crate::migration::{Interrupt, Stop, Urgency};
+use crate::migration::{Interrupt, Urgency};
 use crate::name::SchemaName;
 use crate::pg::ConnectError;
 
@@ -34,6 +34,17 @@ pub(crate) enum Verdict {
     Ended(ExitCode),
     /// There was no connection, and nothing was tried.
     NoConnection(ConnectError),
+}
+
+/// Why no further schema was started.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// As many failed as were allowed to.
+    Budget,
+    /// A person asked to stop.
+    Interrupted,
+    /// The server is out of reach.
+    Unreachable(ConnectError),
 }
 
 /// What came of all of them.
@@ -183,7 +194,7 @@ impl Tally {
                 report.error(printable_lines(&error.to_string()));
                 connect_hint(error).into_iter().for_each(|hint| report.hint(hint));
             }
-            Some(Stop::OutOfResources) | None => {}
+            None => {}
         }
         let most = if report.verbose { usize::MAX } else { SHOWN };
         if !self.failed.is_empty() {

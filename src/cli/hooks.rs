@@ -312,8 +312,8 @@ impl Hooks {
 
     fn limit(&self) -> Option<Duration> {
         match self.config.timeout {
-            Some(Timeout::After(limit)) => Some(limit),
-            Some(Timeout::Off) | None => None,
+            Timeout::After(limit) => Some(limit),
+            Timeout::Off => None,
         }
     }
 

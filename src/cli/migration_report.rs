@@ -12,7 +12,7 @@ use super::error::{connect_hint, indent, printable_lines, sql_details};
 use super::exit_code::ExitCode;
 use super::report::Report;
 use super::text::{count, few, grouped, length, printable, shell_word};
-use crate::event::{Blockage, BlockageKind, Cause, Event, Failure, Holder, Observer};
+use crate::event::{Blockage, BlockageKind, Cause, Event, Failure, Holder, Observer, Wave};
 use crate::migration::{Mode, Outcome, Stop};
 use crate::name::SchemaName;
 use crate::tenant::Migrated;
@@ -155,6 +155,21 @@ impl MigrationReport {
         }
     }
 
+    fn wave(&self, wave: &Wave<'_>) {
+        self.say(wave_line(wave, if self.report.verbose { usize::MAX } else { SHOWN }));
+        self.report.object("wave", wave_fields(wave));
+    }
+
+    fn pausing(&self, pause: Duration, next: &Wave<'_>) {
+        let Wave { number, of, .. } = next;
+        self.say(format!(
+            "pausing for {} before wave {number} of {of}; Ctrl-C stops here",
+            humantime::format_duration(pause)
+        ));
+        let fields = json!({ "seconds": pause.as_secs_f64(), "before": number });
+        self.report.object("pause", fields);
+    }
+
     fn busy(&self, schema: &SchemaName, blockage: &Blockage) {
         self.report.object("busy", busy_fields(schema, blockage));
         self.step();
@@ -165,6 +180,8 @@ impl Observer for MigrationReport {
     fn observe(&self, event: &Event<'_>) {
         match event {
             Event::Begun { schemas } => self.begin(*schemas),
+            Event::Wave(wave) => self.wave(wave),
+            Event::Pausing { pause, next } => self.pausing(*pause, next),
             Event::Applied { schema, migrations, elapsed, .. } => {
                 self.applied(schema, migrations, *elapsed)
             }
@@ -185,6 +202,23 @@ impl Observer for MigrationReport {
             Event::Warning(text) => self.bar.suspend(|| self.report.warn(text)),
         }
     }
+}
+
+/// Returns `wave 1 of 3, the canaries: acme, globex`.
+pub(crate) fn wave_line(wave: &Wave<'_>, most: usize) -> String {
+    let Wave { number, of, is_canary, schemas } = *wave;
+    let what = match (is_canary, schemas.len()) {
+        (true, 1) => ", the canary".to_owned(),
+        (true, canaries) => format!(", {}", count(canaries, "canary")),
+        (false, schemas) => format!(", {}", count(schemas, "schema")),
+    };
+    format!("wave {number} of {of}{what}: {}", few(schemas.iter(), most))
+}
+
+pub(crate) fn wave_fields(wave: &Wave<'_>) -> serde_json::Value {
+    let names: Vec<&str> = wave.schemas.iter().map(|it| it.as_str()).collect();
+    let Wave { number, of, is_canary, .. } = wave;
+    json!({ "number": number, "of": of, "canary": is_canary, "schemas": names })
 }
 
 fn event_type(mode: Mode) -> &'static str {
@@ -383,8 +417,12 @@ fn explain_failure(report: &Report, mode: Mode, failure: &Failure, schemas: &[&S
         None => report.error(format!("{to} could not be {}", participle(mode))),
     }
     report.always(format!("  caused by: {}", printable_lines(&failure.cause.to_string())));
-    if let Some(site) = &failure.site {
-        report.always(indent(&site.excerpt));
+    match &failure.site {
+        Some(site) if site.excerpt.is_empty() => {
+            report.always(format!("     --> {}:{}", site.path, site.line));
+        }
+        Some(site) => report.always(indent(&site.excerpt)),
+        None => {}
     }
     if let Some(error) = failure.cause.sql() {
         report.always_lines(&sql_details(error));
@@ -406,6 +444,10 @@ fn advice(cause: &Cause) -> Option<&'static str> {
         Cause::Outside { .. } => Some(
             "the names were found outside the schema, by the search path or because they are \
              qualified; nothing was changed there",
+        ),
+        Cause::Beyond { .. } => Some(
+            "it was rolled back; what everybody shares belongs in `migrations/shared`, or say on \
+             the file's first lines that it is meant: `-- tenantctl: allow other-schema`",
         ),
         Cause::Sql(error) if error.is("55P04") => Some(
             "a new enum value cannot be used in the transaction that adds it: split the file in two",
@@ -491,6 +533,16 @@ fn explain_stop(report: &Report, outcome: &Outcome) {
             "stopped early: {} failed, as many as `--max-failures` allows",
             count(outcome.failed.len(), "schema")
         )),
+        Some(Stop::Canary { not_done, of }) => {
+            let verb = if *not_done == 1 { "is" } else { "are" };
+            let canaries = count(*of, "canary");
+            report.error(match (not_done, of) {
+                (1, 1) => "stopped early: the canary is not done".to_owned(),
+                _ => format!("stopped early: {not_done} of {canaries} {verb} not done"),
+            });
+        }
+        Some(Stop::Beyond) => report
+            .error("stopped early: the same migrations would do the same from every other schema"),
         Some(Stop::Interrupted) => report.error("interrupted"),
         None => {}
     }
@@ -529,6 +581,10 @@ fn hint(outcome: &Outcome, by_name: bool) -> Option<String> {
     };
     match left.len() {
         0 => None,
+        _ if matches!(outcome.stop, Some(Stop::Canary { .. })) => Some(format!(
+            "{before}run the same command again: the canaries come first again, and what is done \
+             is not done twice"
+        )),
         1..=SHOWN if by_name => {
             let names = selected(&left);
             Some(format!("{before}run `tenantctl migrate-schemas{names}`"))

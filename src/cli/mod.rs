@@ -22,6 +22,7 @@ mod status_report;
 mod tenant_prompts;
 mod tenant_rows;
 mod text;
+mod waves;
 
 use clap::Parser as _;
 

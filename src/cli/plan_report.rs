@@ -3,11 +3,13 @@
 
 use serde_json::json;
 
+use super::migration_report::{wave_fields, wave_line};
 use super::report::Report;
 use super::text::{count, few, printable};
+use crate::event::Wave;
 use crate::migration::{
     ExecuteOptions, Found, History, Kind, MigrationSet, Origin, Script, ScriptOptions, State,
-    Subject, Survey,
+    Subject, Survey, Waves,
 };
 use crate::name::SchemaName;
 use crate::tenant::{Migrate, Prepared, PreparedSeeds};
@@ -75,7 +77,7 @@ pub(crate) fn seeds(
         let (migrations, files) = (seeds, files.as_slice());
         let subject =
             Subject { schema: first, history: &history, migrations, files, creation: None };
-        let script = Script::seed(subject, &options);
+        let script = Script::seed(subject, &options, false);
         report.answer(format!(
             "-- {}: {}",
             count(schemas.len(), "schema"),
@@ -88,6 +90,22 @@ pub(crate) fn seeds(
         report.answer("-- there is nothing to do");
     }
     report.object("plan", json!({ "schemas": schemas, "seeds": names, "sql": sql }));
+}
+
+/// Prints in which waves the tenants would be migrated, where there are several.
+pub(crate) fn answer_waves(report: &Report, prepared: &Prepared, waves: &Waves) {
+    let Some(survey) = &prepared.tenants else { return };
+    let waves = waves.of_schemas(survey.behind_in_order().cloned().collect());
+    if waves.len() < 2 {
+        return;
+    }
+    let most = if report.verbose { usize::MAX } else { 20 };
+    for (index, (is_canary, schemas)) in waves.iter().enumerate() {
+        let (number, of, is_canary) = (index + 1, waves.len(), *is_canary);
+        let wave = Wave { number, of, is_canary, schemas };
+        report.answer(format!("-- {}", wave_line(&wave, most)));
+        report.object("wave", wave_fields(&wave));
+    }
 }
 
 fn plan(

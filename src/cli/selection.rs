@@ -116,6 +116,7 @@ impl SelectionArgs {
             matching: self.matching.clone(),
             excluding: self.exclude.clone(),
             condition: self.condition.clone().filter(|_| !is_nobody),
+            order: Vec::new(),
         })
     }
 }

@@ -10,9 +10,10 @@ use super::plan::PlanOptions;
 use super::run;
 use super::script::Registration;
 use super::set::MigrationSet;
+use super::waves::Waves;
 use crate::event::{Blockage, Failure, Observer};
 use crate::name::SchemaName;
-use crate::pg::{ConnectError, Database};
+use crate::pg::{ConnectError, Database, Spare};
 
 /// What is done with each plan.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -53,6 +54,8 @@ pub struct ExecuteOptions {
     pub one_by_one: bool,
     /// The schemas behind the tenant's own in the search path.
     pub path: Vec<String>,
+    /// In which waves.
+    pub waves: Waves,
 }
 
 impl Default for ExecuteOptions {
@@ -67,6 +70,7 @@ impl Default for ExecuteOptions {
             max_failures: Some(100),
             one_by_one: false,
             path: vec!["public".into()],
+            waves: Waves::default(),
         }
     }
 }
@@ -76,6 +80,16 @@ impl Default for ExecuteOptions {
 pub enum Stop {
     /// As many failed as were allowed to.
     Budget,
+    /// Some of the canaries were not done.
+    Canary {
+        /// How many were not.
+        not_done: usize,
+        /// How many canaries there were.
+        of: usize,
+    },
+    /// The first schema's migrations changed what is not that schema's, and the others' would have
+    /// done the same.
+    Beyond,
     /// The server has run out of something.
     OutOfResources,
     /// A person asked to stop.
@@ -132,6 +146,8 @@ impl Outcome {
 pub struct Executor<'a> {
     /// The database.
     pub database: &'a Database,
+    /// The one connection besides the workers'.
+    pub spare: &'a Spare,
     /// The migrations.
     pub migrations: &'a MigrationSet,
     /// What else is run in a schema that is created, in the end.

@@ -114,7 +114,19 @@ pub async fn read(
     connections: usize,
 ) -> Result<Fleet, LookError> {
     let mut lane = Lane::new(database, "tenantctl look", HISTORIES_PER_CONNECTION);
-    let tables = tables(&mut lane, schemas).await?;
+    let fleet = read_over(&mut lane, schemas, connections.saturating_sub(1)).await?;
+    lane.close().await;
+    Ok(fleet)
+}
+
+/// Reads the histories of `schemas` over a connection that stays open, and at most `more` others,
+/// which do not.
+pub(crate) async fn read_over(
+    lane: &mut Lane,
+    schemas: &[SchemaName],
+    more: usize,
+) -> Result<Fleet, LookError> {
+    let tables = tables(lane, schemas).await?;
     let with_table: Vec<(SchemaName, Width)> = schemas
         .iter()
         .zip(&tables)
@@ -124,10 +136,10 @@ pub async fn read(
         })
         .collect();
 
-    let digests = digests(database, lane, &with_table, connections).await?;
+    let digests = digests(lane, &with_table, more).await?;
     let mut fleet =
         Fleet { schemas: Vec::with_capacity(schemas.len()), histories: vec![History::default()] };
-    let known = distinct(database, &with_table, &digests, &mut fleet.histories).await?;
+    let known = distinct(lane, &with_table, &digests, &mut fleet.histories).await?;
 
     let mut digests = digests.into_iter();
     for (schema, table) in schemas.iter().zip(tables) {
@@ -211,34 +223,50 @@ fn table(row: &Row) -> Table {
 
 type Digest = Result<String, SqlError>;
 
-/// Digests the histories, in chunks spread over `connections`.
+/// Digests the histories, in chunks spread over `lane` and at most `more` others.
 async fn digests(
-    database: &Database,
-    first: Lane,
+    lane: &mut Lane,
     tables: &[(SchemaName, Width)],
-    connections: usize,
+    more: usize,
 ) -> Result<Vec<Digest>, LookError> {
-    let share = tables.len().div_ceil(connections.max(1)).max(HISTORIES_PER_STATEMENT);
-    let mut first = Some(first);
-    let shares = tables.chunks(share).map(|share| {
-        let lane = first.take();
-        let lane =
-            lane.unwrap_or_else(|| Lane::new(database, "tenantctl look", HISTORIES_PER_CONNECTION));
-        digest_share(lane, share)
-    });
-    let digests = try_join_all(shares).await?;
+    let chunks = tables.len().div_ceil(HISTORIES_PER_STATEMENT);
+    let name = format!("tenantctl look {:08x}", fastrand::u32(..));
+    let mut others = others(lane, &name, more.min(chunks.saturating_sub(1))).await?;
+    let share = tables.len().div_ceil(others.len() + 1).max(HISTORIES_PER_STATEMENT);
+    let lanes = std::iter::once(&mut *lane).chain(&mut others);
+    let shares = tables.chunks(share).zip(lanes);
+    let digests = try_join_all(shares.map(|(share, lane)| digest_share(lane, share))).await?;
+    let is_alone = others.is_empty();
+    for mut lane in others {
+        lane.close().await;
+    }
+    if !is_alone {
+        lane.wait_until_gone(&name).await;
+    }
     Ok(digests.into_iter().flatten().collect())
 }
 
+/// Opens `number` other connections, or as many as the server has room for.
+async fn others(lane: &Lane, name: &str, number: usize) -> Result<Vec<Lane>, LookError> {
+    let open = (0..number).map(|_| async {
+        let mut lane = lane.another(name);
+        match lane.serve(0).await {
+            Ok(_) => Ok(Some(lane)),
+            Err(error) if error.is_too_many_clients() => Ok(None),
+            Err(error) => Err(LookError::from(error)),
+        }
+    });
+    Ok(try_join_all(open).await?.into_iter().flatten().collect())
+}
+
 async fn digest_share(
-    mut lane: Lane,
+    lane: &mut Lane,
     tables: &[(SchemaName, Width)],
 ) -> Result<Vec<Digest>, LookError> {
     let mut all = Vec::with_capacity(tables.len());
     for chunk in tables.chunks(HISTORIES_PER_STATEMENT) {
-        all.extend(digest_chunk(&mut lane, chunk).await?);
+        all.extend(digest_chunk(lane, chunk).await?);
     }
-    lane.close().await;
     Ok(all)
 }
 
@@ -270,7 +298,7 @@ async fn digest_chunk(
 
 /// Reads one history for each distinct digest, and returns where each is in `histories`.
 async fn distinct(
-    database: &Database,
+    lane: &mut Lane,
     tables: &[(SchemaName, Width)],
     digests: &[Digest],
     histories: &mut Vec<History>,
@@ -283,16 +311,14 @@ async fn distinct(
     }
     let wanted: Vec<_> =
         wanted.into_iter().map(|((_, width), schema)| (schema.clone(), width)).collect();
-    let mut lane = Lane::new(database, "tenantctl look", HISTORIES_PER_CONNECTION);
     let mut known = HashMap::new();
     for chunk in wanted.chunks(HISTORIES_PER_STATEMENT) {
-        for history in whole(&mut lane, chunk).await? {
+        for history in whole(lane, chunk).await? {
             let width = history.width.expect("read from a table");
             known.insert((history.digest.clone(), width), histories.len());
             histories.push(history);
         }
     }
-    lane.close().await;
     Ok(known)
 }
 

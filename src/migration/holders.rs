@@ -5,24 +5,26 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::script::lock_key;
 use crate::event::Holder;
 use crate::name::SchemaName;
-use crate::pg::{Connection, Incomplete, Lane, Row, literal};
+use crate::pg::{Connection, Incomplete, Lane, Row, Spare, literal};
 
 /// What is asked about a session that holds a lock, for the table alias `b`.
 const COLUMNS: &str = "b.pid, coalesce(b.application_name, ''), coalesce(host(b.client_addr), 'local'), \
      coalesce(b.state, ''), (extract(epoch from clock_timestamp() - b.xact_start) * 1000)::int8, \
      left(regexp_replace(coalesce(b.query, ''), '\\s+', ' ', 'g'), 120)";
 
-/// Looks, from a connection of its own, at what the workers of one run wait for.
+/// Looks, from the run's spare connection, at what the workers of one run wait for.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     /// When each worker's present statement began.
     since: RefCell<HashMap<usize, Instant>>,
     seen: RefCell<HashMap<usize, Vec<Holder>>>,
+    ended: Notify,
 }
 
 impl Watch {
@@ -38,13 +40,20 @@ impl Watch {
         self.seen.borrow_mut().remove(&number).unwrap_or_default()
     }
 
-    /// Looks again and again, for as long as it is polled.
+    /// Looks again and again until it is told that the work has ended.
     ///
     /// A worker that waits is looked at before the shortest lock timeout is over; one that has
     /// been busy for longer is more likely working than waiting, and is looked at less often.
-    pub(super) async fn run(&self, mut lane: Lane, run: &str) {
+    pub(super) async fn run(&self, spare: &Spare, run: &str) {
         loop {
-            tokio::time::sleep(self.pause()).await;
+            tokio::select! {
+                () = tokio::time::sleep(self.pause()) => {}
+                () = self.ended.notified() => return,
+            }
+            if spare.is_resting() {
+                continue;
+            }
+            let mut lane = spare.lane().await;
             // Connected beforehand: the shortest wait is over soon.
             let is_connected = lane.serve(0).await.is_ok();
             if is_connected && self.oldest() < Some(Duration::from_millis(50)) {
@@ -52,9 +61,18 @@ impl Watch {
             }
             if !is_connected || self.look(&mut lane, run).await.is_none() {
                 lane.abandon();
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                drop(lane);
+                tokio::select! {
+                    () = tokio::time::sleep(Duration::from_secs(1)) => {}
+                    () = self.ended.notified() => return,
+                }
             }
         }
+    }
+
+    /// Ends the looking, once what is being asked is answered.
+    pub(super) fn end_looking(&self) {
+        self.ended.notify_one();
     }
 
     fn oldest(&self) -> Option<Duration> {

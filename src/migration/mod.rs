@@ -1,5 +1,6 @@
 //! Migrations: files, statements, history, plan and apply.
 
+mod beyond;
 mod checksum;
 mod executor;
 pub mod file;
@@ -21,6 +22,7 @@ pub mod seeds;
 mod set;
 pub mod sql;
 mod survey;
+mod waves;
 mod worker;
 
 pub use checksum::Width;
@@ -38,3 +40,4 @@ pub use script::{BEING_CREATED, Creating, Origin, Registration, Script, ScriptOp
 pub use seeds::SeedsError;
 pub use set::MigrationSet;
 pub use survey::{Disagreement, State, Survey};
+pub use waves::{Canaries, Share, ShareError, Waves};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::executor::{ExecuteOptions, Mode};
 use super::set::MigrationSet;
 use crate::event::{Event, Observer};
-use crate::pg::{ConnectError, Database, Incomplete, Row, SqlError};
+use crate::pg::{ConnectError, Database, Incomplete, Row, Spare, SqlError};
 
 /// A transaction that has been open for so long is worth a warning.
 const LONG: Duration = Duration::from_secs(60);
@@ -60,14 +60,13 @@ pub type Work<'a> = (&'a MigrationSet, Vec<usize>);
 ///
 /// [`PreflightError`] when the work cannot be done there, or not by way of this connection.
 pub async fn check(
+    spare: &Spare,
     database: &Database,
     work: &[Work<'_>],
     options: &ExecuteOptions,
     observer: &dyn Observer,
 ) -> Result<ExecuteOptions, PreflightError> {
-    let mut connection = database.connect("tenantctl").await?;
-    let rows = connection.ask(&question()).await?.rows;
-    connection.close().await;
+    let rows = spare.lane().await.serve(0).await?.ask(&question()).await?.rows;
     let server = Server::from(&rows[0]);
     if server.is_standby {
         let place = database.place().into();
@@ -199,8 +198,8 @@ fn transaction(text: &str) -> Option<Transaction> {
 }
 
 impl Server {
-    /// Returns how many schemas to work on at once: one connection looks at what they wait for, and
-    /// the connection that asked is closed by then.
+    /// Returns how many schemas to work on at once. The connection that asked stays open beside
+    /// theirs.
     fn jobs(&self, wanted: usize) -> usize {
         let most = usize::try_from(self.free - SPARE).unwrap_or_default();
         wanted.min(most).max(1)
@@ -269,6 +268,35 @@ mod tests {
         for free in [-3, 0, 1, 2, 3] {
             assert_eq!(server(free).jobs(8), 1);
         }
+    }
+
+    #[test]
+    fn what_is_in_the_way_is_said_with_the_number_that_was_compared() {
+        let oldest = transaction("4711 3700 nightly report");
+        let one = Server { long: 1, oldest: oldest.clone(), ..server(90) };
+        assert_eq!(
+            one.long_transactions().unwrap(),
+            "1 transaction has been open for more than 1m, the oldest for 1h 1m 40s (pid 4711, \
+             nightly report): what they use is busy until they end"
+        );
+        let two = Server { long: 2, oldest, ..server(90) };
+        assert!(two.long_transactions().unwrap().starts_with("2 transactions have been open"));
+        let dump = Server { dump: transaction("4712 61 pg_dump"), ..server(90) };
+        assert_eq!(
+            dump.dump().unwrap(),
+            "a pg_dump has been running for 1m 1s (pid 4712): what it dumps is busy until it ends"
+        );
+        assert_eq!(
+            server(5).fewer_jobs(64, 3).unwrap(),
+            "the server has 5 free connections: working on 3 at once instead of 64"
+        );
+        assert_eq!(server(90).fewer_jobs(4, 4), None);
+    }
+
+    #[test]
+    fn a_transaction_without_a_name_is_one_too() {
+        let nameless = transaction("4711 61 ").unwrap();
+        assert_eq!((nameless.pid, nameless.application_name.as_str()), (4711, ""));
     }
 
     #[test]

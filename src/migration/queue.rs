@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::history::History;
@@ -25,6 +26,56 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 pub(super) struct Planned {
     pub(super) history: History,
     pub(super) plan: Plan,
+    /// Shared by all plans of the same files.
+    pub(super) trial: Rc<Cell<Trial>>,
+}
+
+/// Whether a plan has been tried on one schema, with a look at what it did beyond it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trial {
+    /// Not yet: the next schema with this plan is the first.
+    Due,
+    /// A worker is trying it on one schema, and the others wait.
+    UnderWay,
+    /// It stays within its schema, or need not.
+    Passed,
+    /// It does not, and is not started again.
+    Refused,
+}
+
+/// Trials that a worker has taken upon itself. What has not come to an end is due again.
+pub(super) struct Trials<'a> {
+    queue: &'a Queue,
+    trials: Vec<Rc<Cell<Trial>>>,
+}
+
+impl Trials<'_> {
+    /// Whether the worker is trying a plan.
+    pub(super) fn are_under_way(&self) -> bool {
+        self.trials.iter().any(|it| it.get() == Trial::UnderWay)
+    }
+
+    /// Takes on what is left of the plan, which is another one.
+    pub(super) fn take(&mut self, planned: &Planned) {
+        if planned.trial.get() == Trial::Due {
+            planned.trial.set(Trial::UnderWay);
+            self.trials.push(planned.trial.clone());
+        }
+    }
+
+    /// Ends them in this way.
+    pub(super) fn end(&mut self, trial: Trial) {
+        for it in self.trials.drain(..).filter(|it| it.get() == Trial::UnderWay) {
+            it.set(trial);
+        }
+        self.queue.changed.notify_waiters();
+    }
+}
+
+impl Drop for Trials<'_> {
+    fn drop(&mut self) {
+        self.end(Trial::Due);
+    }
 }
 
 /// A schema that is being created.
@@ -75,6 +126,15 @@ impl Task {
             applied: Vec::new(),
         }
     }
+
+    fn trial(&self) -> Trial {
+        self.planned.trial.get()
+    }
+
+    /// Whether nobody is trying its plan, and nobody found that it must not be.
+    pub(super) fn may_start(&self) -> bool {
+        matches!(self.trial(), Trial::Due | Trial::Passed)
+    }
 }
 
 /// The tasks that wait.
@@ -83,11 +143,14 @@ pub(super) struct Queue {
     fresh: RefCell<VecDeque<Task>>,
     deferred: RefCell<Vec<(Instant, Task)>>,
     stopped: Cell<bool>,
+    /// Told when what nobody could take may be taken now.
+    changed: Notify,
 }
 
 impl Queue {
-    pub(super) fn new(tasks: impl IntoIterator<Item = Task>) -> Self {
-        Self { fresh: RefCell::new(tasks.into_iter().collect()), ..Self::default() }
+    /// Adds tasks behind those that wait.
+    pub(super) fn add(&self, tasks: impl IntoIterator<Item = Task>) {
+        self.fresh.borrow_mut().extend(tasks);
     }
 
     pub(super) fn is_stopped(&self) -> bool {
@@ -97,16 +160,18 @@ impl Queue {
     /// Starts no further task.
     pub(super) fn stop(&self) {
         self.stopped.set(true);
+        self.changed.notify_waiters();
     }
 
     /// Whether nothing is left that has not been tried.
     pub(super) fn is_fresh_empty(&self) -> bool {
-        self.fresh.borrow().is_empty()
+        self.fresh.borrow().iter().all(|task| task.trial() == Trial::Refused)
     }
 
     /// Puts a task back at the front: it was not tried.
     pub(super) fn give_back(&self, task: Task) {
         self.fresh.borrow_mut().push_front(task);
+        self.changed.notify_waiters();
     }
 
     /// Puts a busy task at the back of the line, to be tried after a pause of random length
@@ -117,18 +182,26 @@ impl Queue {
         self.deferred.borrow_mut().push((Instant::now() + pause, task));
     }
 
-    /// Returns the next task when one is due, or `None` when there is nothing left to start.
-    pub(super) async fn next(&self, interrupt: &Interrupt) -> Option<Task> {
+    /// Returns the next task when one is due, and its plan's trial if it is the first, or `None`
+    /// when there is nothing left to start.
+    pub(super) async fn next(&self, interrupt: &Interrupt) -> Option<(Task, Trials<'_>)> {
         loop {
             if self.is_stopped() || interrupt.urgency() >= Urgency::Soon {
                 return None;
             }
             if let Some(task) = self.due() {
-                return Some(task);
+                let mut trials = Trials { queue: self, trials: Vec::new() };
+                trials.take(&task.planned);
+                return Some((task, trials));
             }
-            let soonest = self.deferred.borrow().iter().map(|(due, _)| *due).min()?;
+            let soonest = self.soonest();
+            if soonest.is_none() && !self.is_held_up() {
+                return None;
+            }
             tokio::select! {
-                () = tokio::time::sleep_until(soonest) => {}
+                () = tokio::time::sleep_until(soonest.unwrap_or_else(Instant::now)),
+                    if soonest.is_some() => {}
+                () = self.changed.notified() => {}
                 () = interrupt.wait_for(Urgency::Soon) => {}
             }
         }
@@ -137,10 +210,25 @@ impl Queue {
     fn due(&self) -> Option<Task> {
         let mut deferred = self.deferred.borrow_mut();
         let now = Instant::now();
-        if let Some(index) = deferred.iter().position(|(due, _)| *due <= now) {
+        let is_due = |(due, task): &(Instant, Task)| *due <= now && task.may_start();
+        if let Some(index) = deferred.iter().position(is_due) {
             return Some(deferred.swap_remove(index).1);
         }
-        self.fresh.borrow_mut().pop_front()
+        let mut fresh = self.fresh.borrow_mut();
+        let index = fresh.iter().position(Task::may_start)?;
+        fresh.remove(index)
+    }
+
+    fn soonest(&self) -> Option<Instant> {
+        let deferred = self.deferred.borrow();
+        deferred.iter().filter(|(_, task)| task.may_start()).map(|(due, _)| *due).min()
+    }
+
+    /// Whether a task waits for the trial of its plan.
+    fn is_held_up(&self) -> bool {
+        let waits = |task: &Task| task.trial() == Trial::UnderWay;
+        self.fresh.borrow().iter().any(waits)
+            || self.deferred.borrow().iter().any(|(_, task)| waits(task))
     }
 
     /// Takes what was never tried, and what was tried and found busy.

@@ -14,12 +14,12 @@ use super::history::{self, Fleet, Found, History, LookError};
 use super::holders::Watch;
 use super::interrupt::Urgency;
 use super::plan::Plan;
-use super::queue::{Creation, Planned, Queue, Task};
+use super::queue::{Creation, Planned, Queue, Task, Trial, Trials};
 use super::script::Registration;
 use super::worker::{Verdict, Worker};
-use crate::event::{Blockage, Cause, Event, Failure};
+use crate::event::{Blockage, Cause, Event, Failure, Wave};
 use crate::name::SchemaName;
-use crate::pg::{ConnectError, Lane};
+use crate::pg::{ConnectError, Incomplete, Lane};
 
 /// A backend is replaced after it has migrated so many schemas: what it learnt of ten tables in
 /// each would otherwise grow to hundreds of megabytes.
@@ -29,6 +29,12 @@ const SCHEMAS_PER_CONNECTION: usize = 250;
 /// leaving may take.
 const TERMINATE_WITHIN: Duration = Duration::from_millis(1300);
 const LEAVE_WITHIN: Duration = Duration::from_millis(1900);
+
+/// How long the answer to who holds what is waited for when nobody needs it any more.
+const END_LOOKING_WITHIN: Duration = Duration::from_millis(100);
+
+/// Failures of so many kinds are kept whole.
+const MOST_KINDS: usize = 100;
 
 /// How often one schema's history is read again before its run is given up.
 const MOST_LOOKS: u32 = 5;
@@ -45,6 +51,7 @@ struct Run<'a> {
     reconnecting: Cell<bool>,
     failures: RefCell<Vec<Rc<Failure>>>,
     under_way: RefCell<HashMap<usize, Task>>,
+    trials: RefCell<HashMap<Vec<usize>, Rc<Cell<Trial>>>>,
 }
 
 /// Carries out what there is to do for `fleet`; the schemas in `register` are created.
@@ -56,20 +63,116 @@ pub(super) async fn carry_out(
     let run = Run::new(executor);
     let tasks = run.tasks(fleet, register);
     executor.observer.observe(&Event::Begun { schemas: tasks.len() });
-    let workers = executor.options.jobs.clamp(1, tasks.len().max(1));
-    let run = Run { queue: Queue::new(tasks), workers: Cell::new(workers), ..run };
-    let lane = Lane::new(executor.database, "tenantctl watch", usize::MAX);
-    tokio::select! {
-        _ = join_all((0..workers).map(|number| run.work(number))) => {}
-        () = run.watch.run(lane, &run.name) => {}
-    }
+    run.waves(tasks).await;
     if executor.interrupt.urgency() == Urgency::Now {
         run.abandon().await;
     }
     run.finish()
 }
 
+/// A wave with what is said of it.
+struct Announced {
+    number: usize,
+    of: usize,
+    is_canary: bool,
+    schemas: Vec<SchemaName>,
+}
+
+impl Announced {
+    fn wave(&self) -> Wave<'_> {
+        let Self { number, of, is_canary, ref schemas } = *self;
+        Wave { number, of, is_canary, schemas }
+    }
+}
+
 impl<'a> Run<'a> {
+    /// Carries out one wave after the other.
+    async fn waves(&self, tasks: Vec<Task>) {
+        let lost = self.lost_canaries();
+        let waves = self.executor.options.waves.split(tasks, |task| &task.schema);
+        if lost > 0 && !waves.first().is_some_and(|wave| wave.is_canary) {
+            self.stop(Stop::Canary { not_done: lost, of: lost });
+        }
+        let of = waves.len();
+        for (index, wave) in waves.into_iter().enumerate() {
+            let is_canary = wave.is_canary;
+            // What is not started is told at the end.
+            if self.queue.is_stopped() || self.executor.interrupt.urgency() >= Urgency::Soon {
+                self.queue.add(wave.items);
+                continue;
+            }
+            let schemas = match of {
+                1 => Vec::new(),
+                _ => wave.items.iter().map(|task| task.schema.clone()).collect(),
+            };
+            let announced = Announced { number: index + 1, of, is_canary, schemas };
+            if index > 0 && !self.pause(&announced).await {
+                self.queue.add(wave.items);
+                continue;
+            }
+            if of > 1 {
+                self.executor.observer.observe(&Event::Wave(announced.wave()));
+            }
+            let (done, all) = (self.done(), wave.items.len());
+            self.wave(wave.items).await;
+            if is_canary {
+                let of = all + lost;
+                let not_done = of - (self.done() - done);
+                if not_done > 0 {
+                    self.stop(Stop::Canary { not_done, of });
+                }
+            }
+        }
+    }
+
+    async fn wave(&self, tasks: Vec<Task>) {
+        let workers = self.executor.options.jobs.clamp(1, tasks.len().max(1));
+        self.workers.set(workers);
+        self.queue.add(tasks);
+        let work = async {
+            join_all((0..workers).map(|number| self.work(number))).await;
+            self.watch.end_looking();
+        };
+        let looking = self.watch.run(self.executor.spare, &self.name);
+        tokio::pin!(looking);
+        tokio::select! {
+            () = work => {}
+            () = &mut looking => return,
+        }
+        // What it asks is answered in a moment, or never.
+        if tokio::time::timeout(END_LOOKING_WITHIN, looking).await.is_err() {
+            self.executor.spare.lane().await.abandon();
+        }
+    }
+
+    fn done(&self) -> usize {
+        let outcome = self.outcome.borrow();
+        outcome.applied + outcome.up_to_date
+    }
+
+    /// Returns how many of the canaries that were named could not even be started.
+    fn lost_canaries(&self) -> usize {
+        let waves = &self.executor.options.waves;
+        self.outcome.borrow().failed.iter().filter(|(schema, _)| waves.names(schema)).count()
+    }
+
+    /// Does nothing for as long as it was asked for; returns whether to go on. No connection is
+    /// open meanwhile, and so nothing is locked.
+    async fn pause(&self, next: &Announced) -> bool {
+        let pause = self.executor.options.waves.pause;
+        if pause.is_zero() {
+            return true;
+        }
+        self.executor.spare.close().await;
+        self.executor.observer.observe(&Event::Pausing { pause, next: next.wave() });
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = self.executor.interrupt.wait_for(Urgency::Soon) => return false,
+        }
+        self.contact();
+        true
+    }
+
     fn new(executor: Executor<'a>) -> Self {
         Self {
             executor,
@@ -83,6 +186,7 @@ impl<'a> Run<'a> {
             reconnecting: Cell::new(false),
             failures: RefCell::default(),
             under_way: RefCell::default(),
+            trials: RefCell::default(),
         }
     }
 
@@ -118,7 +222,25 @@ impl<'a> Run<'a> {
             Mode::Seed => Plan { pending: (0..folder.files().len()).collect(), ..Plan::default() },
             _ => Plan::new(folder, &history, self.executor.plan),
         };
-        Planned { history, plan }
+        let trial = self.trial(&plan.pending);
+        Planned { history, plan, trial }
+    }
+
+    /// Returns the one trial of all plans of the same files.
+    fn trial(&self, files: &[usize]) -> Rc<Cell<Trial>> {
+        let mut trials = self.trials.borrow_mut();
+        if let Some(known) = trials.get(files) {
+            return known.clone();
+        }
+        let migrations = self.executor.migrations;
+        let is_run = !matches!(self.executor.options.mode, Mode::Baseline | Mode::Adopt);
+        let mut together = files.split(|file| migrations.is_no_transaction(*file));
+        let is_due = is_run
+            && migrations.is_confined()
+            && together.any(|files| !files.is_empty() && !migrations.may_leave(files));
+        let trial = Rc::new(Cell::new(if is_due { Trial::Due } else { Trial::Passed }));
+        trials.insert(files.to_vec(), trial.clone());
+        trial
     }
 
     fn next_task(
@@ -154,10 +276,10 @@ impl<'a> Run<'a> {
         let name = format!("{}{number}", self.name);
         let lane = Lane::new(self.executor.database, &name, SCHEMAS_PER_CONNECTION);
         let mut worker = Worker::new(self.executor, lane, number, name);
-        while let Some(task) = self.queue.next(self.executor.interrupt).await {
+        while let Some((task, mut trials)) = self.queue.next(self.executor.interrupt).await {
             self.under_way.borrow_mut().insert(number, task.clone());
             tokio::select! {
-                goes_on = self.attend(&mut worker, task) => if !goes_on { break },
+                goes_on = self.attend(&mut worker, task, &mut trials) => if !goes_on { break },
                 // What is under way is cancelled on the server, and looked up, in `abandon`.
                 () = self.executor.interrupt.wait_for(Urgency::Now) => return,
             }
@@ -170,16 +292,23 @@ impl<'a> Run<'a> {
 
     /// Tries one task, and looks and tries again for as long as that makes progress. Returns
     /// whether this worker is to take another.
-    async fn attend(&self, worker: &mut Worker<'_>, mut task: Task) -> bool {
+    async fn attend(
+        &self,
+        worker: &mut Worker<'_>,
+        mut task: Task,
+        trials: &mut Trials<'_>,
+    ) -> bool {
         let begun = Instant::now();
         loop {
-            let verdict = worker.attempt(&task, &self.watch).await;
+            let is_trial = trials.are_under_way();
+            let verdict = worker.attempt(&task, &self.watch, is_trial).await;
             if !verdict.is_lost() {
                 self.contact();
             }
             let after = match verdict {
                 Verdict::Applied { is_last: true, .. } => {
                     self.applied(&task, begun.elapsed());
+                    trials.end(Trial::Passed);
                     return true;
                 }
                 Verdict::Applied { files, .. } => {
@@ -188,6 +317,7 @@ impl<'a> Run<'a> {
                     After::Applied
                 }
                 Verdict::Failed(failure) => {
+                    self.end_trials(&task, &failure.cause, trials);
                     let version = task.planned.history.version();
                     self.fail(task.schema, version, *failure);
                     return true;
@@ -210,6 +340,9 @@ impl<'a> Run<'a> {
                         self.queue.give_back(task);
                         return false;
                     }
+                    if error.is_too_many_clients() {
+                        self.executor.spare.make_room().await;
+                    }
                     if !self.may_reconnect(&error).await {
                         self.queue.give_back(task);
                         return false;
@@ -217,16 +350,47 @@ impl<'a> Run<'a> {
                     continue;
                 }
             };
-            match self.look_again(task, after, begun).await {
-                Some(next) => task = next,
+            match self.look_again(worker, task, after, begun).await {
+                Some(next) if is_trial || next.may_start() => task = next,
+                // Its plan is another by now, which is being tried on another schema.
+                Some(next) => {
+                    self.queue.give_back(next);
+                    return true;
+                }
                 None => return !self.queue.is_stopped(),
             }
+            trials.take(&task.planned);
+        }
+    }
+
+    /// Ends a plan's trial on a schema that failed: most failures say nothing of the others.
+    fn end_trials(&self, task: &Task, cause: &Cause, trials: &mut Trials<'_>) {
+        let is_plain = |touched: &str| {
+            let files = &task.planned.plan.pending;
+            touched.split(", ").any(|name| self.executor.migrations.says(files, name))
+        };
+        match cause {
+            // A name that is not qualified may be found in other schemas.
+            Cause::Outside { touched } if !is_plain(touched) => trials.end(Trial::Due),
+            Cause::Beyond { .. } | Cause::Outside { .. } if trials.are_under_way() => {
+                self.outcome.borrow_mut().stop.get_or_insert(Stop::Beyond);
+                trials.end(Trial::Refused);
+            }
+            // What can be rehearsed was, and stayed within the schema.
+            Cause::NotRehearsed { .. } => trials.end(Trial::Passed),
+            _ => trials.end(Trial::Due),
         }
     }
 
     /// Reads a schema's history again and returns what is left to do for it, if anything.
-    async fn look_again(&self, mut task: Task, after: After, begun: Instant) -> Option<Task> {
-        let (found, mut histories) = self.look(&task, &after).await?;
+    async fn look_again(
+        &self,
+        worker: &mut Worker<'_>,
+        mut task: Task,
+        after: After,
+        begun: Instant,
+    ) -> Option<Task> {
+        let (found, mut histories) = self.look(worker, &task, &after).await?;
         let planned = |index: usize| Rc::new(self.plan(std::mem::take(&mut histories[index])));
         let creation = task.creation.clone().map(|creation| Creation {
             is_new: found == Found::NoSchema,
@@ -279,10 +443,14 @@ impl<'a> Run<'a> {
             .collect()
     }
 
-    async fn look(&self, task: &Task, after: &After) -> Option<(Found, Vec<History>)> {
+    async fn look(
+        &self,
+        worker: &mut Worker<'_>,
+        task: &Task,
+        after: &After,
+    ) -> Option<(Found, Vec<History>)> {
         loop {
-            let schemas = std::slice::from_ref(&task.schema);
-            match history::read(self.executor.database, schemas, 1).await {
+            match worker.look(&task.schema).await {
                 Ok(mut fleet) => {
                     self.contact();
                     let (_, found) = fleet.schemas.pop().expect("one was asked for");
@@ -293,6 +461,9 @@ impl<'a> Run<'a> {
                     return None;
                 }
                 Err(LookError::Connect(error)) => {
+                    if error.is_too_many_clients() {
+                        self.executor.spare.make_room().await;
+                    }
                     if !self.may_reconnect(&error).await {
                         match after {
                             After::Lost(..) => {
@@ -376,9 +547,9 @@ impl<'a> Run<'a> {
 
     /// `version` is the one that the schema stays at, where it is known.
     fn fail(&self, schema: SchemaName, version: Option<i64>, failure: Failure) {
-        let failure = self.intern(failure);
         let event = Event::Failed { schema: &schema, version, failure: &failure };
         self.executor.observer.observe(&event);
+        let failure = self.intern(failure);
         if matches!(&failure.cause, Cause::Sql(error) if error.is_out_of_resources()) {
             self.stop(Stop::OutOfResources);
         }
@@ -395,11 +566,13 @@ impl<'a> Run<'a> {
         if let Some(known) = failures.iter().find(|known| known.is_same_as(&failure)) {
             return known.clone();
         }
-        let failure = Rc::new(failure);
-        // Beyond so many different ones there is nothing to share, and looking costs.
-        if failures.len() < 100 {
-            failures.push(failure.clone());
+        // Beyond so many different ones there is nothing to share, and looking costs. What was shown
+        // of them is not kept.
+        if failures.len() >= MOST_KINDS {
+            return Rc::new(failure.without_excerpt());
         }
+        let failure = Rc::new(failure);
+        failures.push(failure.clone());
         failure
     }
 
@@ -430,13 +603,12 @@ impl<'a> Run<'a> {
     async fn abandon(&self) {
         let tasks: Vec<Task> = self.under_way.take().into_values().collect();
         let begun = Instant::now();
-        let _ = tokio::time::timeout_at(
-            begun + TERMINATE_WITHIN,
-            self.executor.database.end_backends(&self.name),
-        )
-        .await;
+        let _ = tokio::time::timeout_at(begun + TERMINATE_WITHIN, self.terminate()).await;
         let names: Vec<SchemaName> = tasks.iter().map(|task| task.schema.clone()).collect();
-        let look = history::read(self.executor.database, &names, 1);
+        let look = async {
+            let mut lane = self.executor.spare.lane().await;
+            history::read_over(&mut lane, &names, 0).await
+        };
         let fleet = tokio::time::timeout_at(begun + LEAVE_WITHIN, look).await;
         let fleet = fleet.ok().and_then(Result::ok).unwrap_or_default();
         for (index, task) in tasks.into_iter().enumerate() {
@@ -474,6 +646,13 @@ impl<'a> Run<'a> {
         pending
             .filter(|&&file| migrations.is_no_transaction(file))
             .map(|&file| migrations.label(file))
+    }
+
+    /// Ends this run's backends and waits until they are gone.
+    async fn terminate(&self) -> Result<(), Incomplete> {
+        let mut lane = self.executor.spare.lane().await;
+        let connection = lane.serve(0).await.map_err(Incomplete::Lost)?;
+        connection.end_backends(&self.name).await
     }
 
     fn finish(self) -> Outcome {

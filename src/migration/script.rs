@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::Width;
+use super::beyond;
 use super::history::{DIGEST, HISTORY_TABLE, History};
 use super::set::MigrationSet;
 use crate::name::SchemaName;
@@ -148,30 +149,32 @@ pub const BEING_CREATED: &str = "tenantctl: being created";
 impl Script {
     /// Returns the transaction that applies `subject`'s files and records them.
     pub fn apply(subject: Subject<'_>, options: &ScriptOptions) -> Self {
+        Self::transaction(subject, options, false)
+    }
+
+    /// Returns the same transaction for a plan's first schema, in which the catalogs are searched
+    /// for what was changed outside.
+    pub fn trial(subject: Subject<'_>, options: &ScriptOptions) -> Self {
+        Self::transaction(subject, options, true)
+    }
+
+    fn transaction(subject: Subject<'_>, options: &ScriptOptions, is_trial: bool) -> Self {
         let mut script = Self::default();
         script.begin(subject, options);
-        script.own_relations(subject);
-        for &file in subject.files {
-            script.file(subject.migrations, file);
-        }
-        script.seeds(subject);
-        script.audit(subject);
+        script.files(subject, options, is_trial);
         script.record(subject);
         script.register(subject);
         script.end(options);
         script
     }
 
-    /// Returns the transaction that runs `subject`'s files and records nothing.
-    pub fn seed(subject: Subject<'_>, options: &ScriptOptions) -> Self {
+    /// Returns the transaction that runs `subject`'s files and records nothing; on the first schema
+    /// of all with the search of [`Script::trial`].
+    pub fn seed(subject: Subject<'_>, options: &ScriptOptions, is_trial: bool) -> Self {
         let mut script = Self::default();
         script.open(subject, options);
         script.push(Origin::Guard, lock_guard(subject.schema));
-        script.own_relations(subject);
-        for &file in subject.files {
-            script.file(subject.migrations, file);
-        }
-        script.audit(subject);
+        script.files(subject, options, is_trial);
         script.settle();
         script.end(options);
         script
@@ -247,6 +250,25 @@ impl Script {
         if creating.register.is_none() {
             let mark = format!("comment on schema {schema} is {}", literal(BEING_CREATED));
             self.push(Origin::CreateSchema, mark);
+        }
+    }
+
+    /// What is to be run, between what has to be known from before and the audit.
+    fn files(&mut self, subject: Subject<'_>, options: &ScriptOptions, is_trial: bool) {
+        let looks_beyond = is_trial && is_audited(subject);
+        self.own_relations(subject);
+        if looks_beyond {
+            for note in beyond::notes(subject.schema, &options.path) {
+                self.push(Origin::Note, note);
+            }
+        }
+        for &file in subject.files {
+            self.file(subject.migrations, file);
+        }
+        self.seeds(subject);
+        self.audit(subject);
+        if looks_beyond {
+            self.push(Origin::Audit, beyond::check(subject.schema, &options.path));
         }
     }
 
@@ -491,7 +513,12 @@ fn note_own_relations(schema: &SchemaName) -> String {
 with tables as (
     select d.objid as oid from pg_catalog.pg_depend d
      where d.refclassid = 'pg_catalog.pg_namespace'::regclass
-       and d.refobjid = {}::regnamespace and d.classid = 'pg_catalog.pg_class'::regclass
+       and d.refobjid = {own}::regnamespace and d.classid = 'pg_catalog.pg_class'::regclass
+    union all
+    select t.typrelid from pg_catalog.pg_depend d join pg_catalog.pg_type t on t.oid = d.objid
+     where d.refclassid = 'pg_catalog.pg_namespace'::regclass
+       and d.refobjid = {own}::regnamespace and d.classid = 'pg_catalog.pg_type'::regclass
+       and t.typrelid <> 0
 ), heaps as (
     select oid from tables union all
     select c.reltoastrelid from tables join pg_catalog.pg_class c using (oid)
@@ -503,7 +530,7 @@ with tables as (
 select set_config('tenantctl.own', coalesce(string_agg(oid::text, ','), ''), true),
        set_config('tenantctl.mark', (select max(oid)::text from pg_catalog.pg_class), true)
   from own",
-        literal(&identifier(schema.as_str()))
+        own = literal(&identifier(schema.as_str()))
     )
 }
 
@@ -716,7 +743,7 @@ mod tests {
             files: &[0],
             creation: None,
         };
-        let script = Script::seed(subject, &options());
+        let script = Script::seed(subject, &options(), false);
         assert!(!text(&script).contains(HISTORY_TABLE));
         assert_eq!(script.steps.last().unwrap().sql, "commit");
         assert!(script.steps.iter().any(|it| it.origin == Origin::Audit));

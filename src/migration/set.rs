@@ -128,6 +128,13 @@ impl MigrationSet {
         files.iter().filter_map(mention).collect()
     }
 
+    /// Whether one of `files` says `name`, such as `public.users`, in so many letters.
+    pub(super) fn says(&self, files: &[usize], name: &str) -> bool {
+        let name = name.to_lowercase();
+        let says = |file: &usize| self.file(*file).sql.to_lowercase().contains(&name);
+        name.contains('.') && files.iter().any(says)
+    }
+
     /// Returns a place in the `index`th file.
     pub fn site_at(&self, index: usize, line: usize, column: Option<usize>) -> Site {
         let file = self.file(index);

@@ -7,7 +7,7 @@ use super::history::{self, Fleet, Found, History, LookError};
 use super::plan::{Finding, Plan, PlanOptions};
 use super::set::MigrationSet;
 use crate::name::SchemaName;
-use crate::pg::Database;
+use crate::pg::{Database, Lane};
 
 /// Connections over which the histories of a large fleet are read.
 const CONNECTIONS: usize = 4;
@@ -60,8 +60,23 @@ impl Survey {
         schemas: &[SchemaName],
         options: PlanOptions,
     ) -> Result<Self, LookError> {
-        let connections = if schemas.len() < FEW { 1 } else { CONNECTIONS };
-        let fleet = history::read(database, schemas, connections).await?;
+        let mut lane = Lane::new(database, "tenantctl look", usize::MAX);
+        let survey =
+            Self::take_over(&mut lane, migrations, schemas, options, CONNECTIONS - 1).await?;
+        lane.close().await;
+        Ok(survey)
+    }
+
+    /// Looks at `schemas` over a connection that stays open, and at most `more` others.
+    pub(crate) async fn take_over(
+        lane: &mut Lane,
+        migrations: &MigrationSet,
+        schemas: &[SchemaName],
+        options: PlanOptions,
+        more: usize,
+    ) -> Result<Self, LookError> {
+        let more = if schemas.len() < FEW { 0 } else { more.min(CONNECTIONS - 1) };
+        let fleet = history::read_over(lane, schemas, more).await?;
         let plan = |history: &History| Plan::new(migrations.folder(), history, options);
         let plans = fleet.histories.iter().map(plan).collect();
         Ok(Self { fleet, plans })
@@ -121,6 +136,12 @@ impl Survey {
             }
         }
         behind
+    }
+
+    /// Returns the schemas that are behind, in the order in which they were asked for.
+    pub fn behind_in_order(&self) -> impl Iterator<Item = &SchemaName> {
+        let is_behind = |state: &State| matches!(state, State::Behind { .. });
+        self.states().filter(move |(_, state)| is_behind(state)).map(|(schema, _)| schema)
     }
 
     /// Whether every schema is there and has nothing pending.

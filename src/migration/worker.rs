@@ -5,12 +5,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::executor::{Executor, Mode};
+use super::history::{self, Fleet, LookError};
 use super::holders::{self, Watch};
 use super::no_transaction;
 use super::queue::Task;
 use super::script::{Creating, Message, Origin, REFUSAL, Script, ScriptOptions, Step, Subject};
 use super::set::MigrationSet;
 use crate::event::{Blockage, BlockageKind, Cause, Failure, Site};
+use crate::name::SchemaName;
 use crate::pg::{ConnectError, Connection, Incomplete, Lane, SqlError};
 
 /// Most attempts wait no longer than this for a lock, as everything that comes after us waits
@@ -74,16 +76,30 @@ impl<'a> Worker<'a> {
 
     /// Carries out the first part of a task's plan: every file up to the first that cannot run in
     /// a transaction, or that one alone.
-    pub(super) async fn attempt(&mut self, task: &Task, watch: &Watch) -> Verdict {
+    pub(super) async fn attempt(&mut self, task: &Task, watch: &Watch, is_trial: bool) -> Verdict {
         if self.last_used.elapsed() > IDLE {
             self.lane.check().await;
         }
-        let verdict = self.attempt_part(task, watch).await;
+        if self.lane.is_due(1) {
+            self.leave_place().await;
+        }
+        let verdict = self.attempt_part(task, watch, is_trial).await;
         self.last_used = Instant::now();
         verdict
     }
 
-    async fn attempt_part(&mut self, task: &Task, watch: &Watch) -> Verdict {
+    /// Closes the connection, and waits until its place is free for the next.
+    async fn leave_place(&mut self) {
+        self.lane.close().await;
+        self.executor.spare.wait_until_gone(&self.name).await;
+    }
+
+    /// Reads a schema's history again.
+    pub(super) async fn look(&mut self, schema: &SchemaName) -> Result<Fleet, LookError> {
+        history::read_over(&mut self.lane, std::slice::from_ref(schema), 0).await
+    }
+
+    async fn attempt_part(&mut self, task: &Task, watch: &Watch, is_trial: bool) -> Verdict {
         let pending = &task.planned.plan.pending;
         let migrations = self.executor.migrations;
         let together = self.together(task).len();
@@ -110,7 +126,10 @@ impl<'a> Worker<'a> {
         };
         let script = match self.executor.options.mode {
             Mode::Baseline => Script::baseline(subject, &options),
-            Mode::Seed => Script::seed(subject, &options),
+            Mode::Seed => Script::seed(subject, &options, is_trial),
+            Mode::Apply | Mode::Rehearse | Mode::Create | Mode::Adopt if is_trial => {
+                Script::trial(subject, &options)
+            }
             Mode::Apply | Mode::Rehearse | Mode::Create | Mode::Adopt => {
                 Script::apply(subject, &options)
             }
@@ -149,7 +168,7 @@ impl<'a> Worker<'a> {
             return Verdict::Failed(Box::new(Cause::NotRehearsed { migration }.into()));
         }
         // The connection's place is taken by the file's session.
-        self.lane.close().await;
+        self.leave_place().await;
         let mut options = self.script_options(task, 0);
         // Nothing is rolled back here, and no audit could: a name that the schema lacks must not be
         // found in the shared one.
@@ -220,6 +239,12 @@ impl<'a> Worker<'a> {
             Some("no-schema") => Verdict::Failed(Box::new(Cause::NoSchema.into())),
             Some("history-changed" | "schema-exists") => Verdict::HistoryChanged,
             Some("locked") => self.locked(task).await,
+            Some(other) if other.starts_with("beyond:") => {
+                let objects = other.trim_start_matches("beyond:").to_owned();
+                let site = self.beyond_site(task, &objects);
+                let cause = Cause::Beyond { objects };
+                Verdict::Failed(Box::new(Failure { site, ..cause.into() }))
+            }
             Some(other) => {
                 let touched = other.strip_prefix("outside:").unwrap_or(other).to_owned();
                 let files = &task.planned.plan.pending;
@@ -235,6 +260,14 @@ impl<'a> Worker<'a> {
             }
             None => self.judge_sql(task, refused, seen),
         }
+    }
+
+    /// Returns where a plan's files speak of the first of some objects, `function public.f()`.
+    fn beyond_site(&self, task: &Task, objects: &str) -> Option<Site> {
+        let first = objects.split(", ").next()?;
+        let name = first.rsplit(' ').next()?;
+        let name = name.split('(').next()?.replace('"', "");
+        self.executor.migrations.mention(&task.planned.plan.pending, &name)
     }
 
     async fn locked(&mut self, task: &Task) -> Verdict {

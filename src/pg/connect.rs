@@ -8,7 +8,6 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use super::connection::{Connection, Incomplete};
 use super::environment::{self, Variable};
 use super::error::{self, ConnectError, Place, SqlError};
-use super::quote::literal;
 use super::server::ServerConnection;
 
 /// Where the choice of a database came from, for messages.
@@ -148,21 +147,6 @@ impl Database {
                 Err(ConnectError::Refused { place: self.place().into(), source })
             }
         }
-    }
-
-    /// Ends the connections whose `application_name` begins with `prefix`, and waits until they are
-    /// gone.
-    pub(crate) async fn end_backends(&self, prefix: &str) -> Result<(), Incomplete> {
-        let mut connection = self.connect("tenantctl cancel").await.map_err(Incomplete::Lost)?;
-        let them = format!(
-            "from pg_stat_activity where starts_with(application_name, {})",
-            literal(prefix)
-        );
-        connection.ask(&format!("select pg_terminate_backend(pid) {them}")).await?;
-        while connection.ask(&format!("select 1 {them}")).await?.affected > 0 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        Ok(())
     }
 
     async fn open(&self, options: &PgConnectOptions) -> Result<PgConnection, ConnectError> {

@@ -1,8 +1,15 @@
 //! A connection that is opened when first needed, and replaced before it has grown large.
 
+use std::time::Duration;
+
 use super::connect::Database;
 use super::connection::Connection;
 use super::error::ConnectError;
+use super::quote::literal;
+
+/// How long the server may take to end a session that said goodbye. Behind a pooler, which keeps
+/// its sessions, nobody waits for longer.
+const GOODBYE: Duration = Duration::from_millis(200);
 
 /// One of a run's connections. What it serves is counted, because a backend keeps what it learns
 /// of every table it touches, and gives it back only when it ends.
@@ -28,6 +35,16 @@ impl Lane {
         }
     }
 
+    /// Returns another lane to the same database, not yet connected.
+    pub fn another(&self, application_name: &str) -> Self {
+        Self::new(&self.database, application_name, self.replace_after)
+    }
+
+    /// Whether the connection would be replaced before it serves `units`.
+    pub fn is_due(&self, units: usize) -> bool {
+        self.connection.is_some() && self.served + units > self.replace_after
+    }
+
     /// Returns the open connection, opening or replacing it first, and counts `units` as served.
     pub async fn serve(&mut self, units: usize) -> Result<&mut Connection, ConnectError> {
         if self.served + units > self.replace_after {
@@ -49,6 +66,26 @@ impl Lane {
         {
             self.connection = None;
         }
+    }
+
+    /// Waits until the server has ended the sessions that are called `application_name` and have
+    /// said goodbye, so that others may take their places.
+    pub async fn wait_until_gone(&mut self, application_name: &str) {
+        let question = format!(
+            "select count(*) from pg_stat_activity where application_name = {}",
+            literal(application_name)
+        );
+        let gone = async {
+            while let Ok(connection) = self.serve(0).await {
+                match connection.ask(&question).await {
+                    Ok(rows) if rows.rows[0].number(0) == Some(0) => return,
+                    Ok(_) => tokio::time::sleep(Duration::from_millis(2)).await,
+                    Err(_) => return self.abandon(),
+                }
+            }
+        };
+        // Where the server does not answer there is nothing to wait for either.
+        let _ = tokio::time::timeout(GOODBYE, gone).await;
     }
 
     /// Forgets the connection: it is lost, or its session is not to be used again.

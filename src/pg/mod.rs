@@ -11,6 +11,7 @@ mod lane;
 mod quote;
 mod scope;
 pub mod server;
+mod spare;
 
 pub use connect::{Database, Source, UrlError};
 pub use connection::{Connection, Incomplete, Row, Rows};
@@ -19,3 +20,4 @@ pub use error::{ConnectError, Place, SqlError, SqlErrorFields};
 pub use lane::Lane;
 pub use quote::{identifier, literal, qualified, search_path};
 pub use scope::{Scope, ScopeError, Scoped};
+pub use spare::Spare;

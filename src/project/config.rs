@@ -85,7 +85,7 @@ pub struct SeedsConfig {
 }
 
 /// Programs that are run when something happens.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HooksConfig {
     pub pre_migrate: Program,
@@ -93,7 +93,7 @@ pub struct HooksConfig {
     pub post_create: Program,
     pub pre_delete: Program,
     /// How long each may take.
-    pub timeout: Option<Timeout>,
+    pub timeout: Timeout,
 }
 
 /// A program and its arguments; empty where there is none.
@@ -190,6 +190,19 @@ impl Default for MigrationsConfig {
 impl Default for SeedsConfig {
     fn default() -> Self {
         Self { dir: "seeds".into() }
+    }
+}
+
+impl Default for HooksConfig {
+    fn default() -> Self {
+        let none = Program::default;
+        Self {
+            pre_migrate: none(),
+            post_migrate: none(),
+            post_create: none(),
+            pre_delete: none(),
+            timeout: Timeout::Off,
+        }
     }
 }
 

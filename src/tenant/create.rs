@@ -11,7 +11,7 @@ use crate::migration::{
     PlanOptions, Registration, history,
 };
 use crate::name::{Hostname, SchemaName};
-use crate::pg::{Connection, Database, Incomplete, Row, SqlError, identifier, literal};
+use crate::pg::{Connection, Database, Incomplete, Row, Spare, SqlError, identifier, literal};
 
 use super::migrate::{FileFinding, MigrateError, check_files};
 use super::seed::check_seeds;
@@ -215,9 +215,11 @@ impl CreateTenants<'_> {
         };
         let files = (0..self.migrations.folder().files().len()).collect();
         let work = [(self.migrations, files)];
-        let options = preflight::check(self.database, &work, &options, observer).await?;
+        let spare = Spare::new(self.database);
+        let options = preflight::check(&spare, self.database, &work, &options, observer).await?;
         let executor = Executor {
             database: self.database,
+            spare: &spare,
             migrations: self.migrations,
             seeds: self.seeds,
             plan: PlanOptions::default(),
@@ -225,7 +227,9 @@ impl CreateTenants<'_> {
             observer,
             interrupt,
         };
-        Ok(executor.create(prepared.fleet, prepared.registrations).await)
+        let outcome = executor.create(prepared.fleet, prepared.registrations).await;
+        spare.close().await;
+        Ok(outcome)
     }
 
     /// Gives a tenant without a name its schema's, where the registry has a column for it.

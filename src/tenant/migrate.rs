@@ -7,10 +7,10 @@ use crate::migration::preflight::{self, PreflightError};
 use crate::migration::sql::Severity;
 use crate::migration::{
     Disagreement, ExecuteOptions, Executor, Interrupt, Kind, LookError, MigrationSet, Mode,
-    Outcome, PlanOptions, Survey,
+    Outcome, PlanOptions, Survey, Waves,
 };
 use crate::name::SchemaName;
-use crate::pg::{ConnectError, Connection, Database, Incomplete};
+use crate::pg::{ConnectError, Database, Incomplete, Lane, Spare};
 
 /// What is to be migrated, and how.
 #[derive(Clone, Copy)]
@@ -40,6 +40,8 @@ pub struct Prepared {
     pub server_version: u32,
     /// What the files say that should be known although it is not refused.
     pub warnings: Vec<FileFinding>,
+    /// The connection that looked; it stays open for the run.
+    spare: Option<Spare>,
 }
 
 /// Something a migration file says that it may not, or had better not.
@@ -144,6 +146,18 @@ impl Prepared {
     pub fn has_work(&self) -> bool {
         [&self.shared, &self.tenants].into_iter().flatten().any(|survey| !survey.is_clean())
     }
+
+    /// Returns the tenants' schemas that were looked at, in their order.
+    pub fn tenants(&self) -> impl Iterator<Item = &SchemaName> {
+        self.tenants.iter().flat_map(|survey| &survey.fleet.schemas).map(|(schema, _)| schema)
+    }
+
+    /// Closes the connection that looked, where nothing is to be done.
+    pub async fn close(&mut self) {
+        if let Some(spare) = self.spare.take() {
+            spare.close().await;
+        }
+    }
 }
 
 impl<'a> Migrate<'a> {
@@ -154,7 +168,13 @@ impl<'a> Migrate<'a> {
     /// [`MigrateError`]; what can be known beforehand is refused here, for all files and schemas
     /// at once.
     pub async fn prepare(&self) -> Result<Prepared, MigrateError> {
-        let mut prepared = self.look().await?;
+        self.prepare_over(ExecuteOptions::default().jobs).await
+    }
+
+    /// Looks at every schema that is meant as [`Self::prepare`] does, over at most `jobs`
+    /// connections and one.
+    pub async fn prepare_over(&self, jobs: usize) -> Result<Prepared, MigrateError> {
+        let mut prepared = self.look_over(jobs).await?;
         self.refuse_disagreements(&prepared)?;
         prepared.warnings = self.check_files(&prepared)?;
         Ok(prepared)
@@ -162,47 +182,52 @@ impl<'a> Migrate<'a> {
 
     /// Looks at every schema that is meant, for recording files without running them: what they
     /// say does not matter then.
-    pub async fn prepare_baseline(&self) -> Result<Prepared, MigrateError> {
-        let prepared = self.look().await?;
+    pub async fn prepare_baseline(&self, jobs: usize) -> Result<Prepared, MigrateError> {
+        let prepared = self.look_over(jobs).await?;
         self.refuse_disagreements(&prepared)?;
         Ok(prepared)
     }
 
     /// Looks at every schema that is meant; what stands in the way is not an error here.
     pub async fn look(&self) -> Result<Prepared, MigrateError> {
+        let mut prepared = self.look_over(usize::MAX).await?;
+        prepared.close().await;
+        Ok(prepared)
+    }
+
+    async fn look_over(&self, jobs: usize) -> Result<Prepared, MigrateError> {
         self.check_target()?;
-        let mut connection = self.database.connect("tenantctl").await?;
-        let server_version = connection.server_version();
+        let spare = Spare::new(self.database);
+        let mut lane = spare.lane().await;
+        let server_version = lane.serve(0).await?.server_version();
         let shared = match self.shared {
-            Some(set) => Some(self.survey(set, &[self.shared_schema()]).await?),
+            Some(set) => {
+                let shared = [self.shared_schema()];
+                Some(Survey::take_over(&mut lane, set, &shared, self.plan, 0).await?)
+            }
             None => None,
         };
-        let tenants = self.look_at_tenants(&mut connection, shared.as_ref()).await?;
-        connection.close().await;
-        Ok(Prepared { shared, tenants, server_version, warnings: Vec::new() })
+        let tenants = self.look_at_tenants(&mut lane, shared.as_ref(), jobs).await?;
+        drop(lane);
+        let spare = Some(spare);
+        Ok(Prepared { shared, tenants, server_version, warnings: Vec::new(), spare })
     }
 
     fn shared_schema(&self) -> SchemaName {
         self.registry.names().shared_schema.clone()
     }
 
-    async fn survey(
-        &self,
-        set: &MigrationSet,
-        schemas: &[SchemaName],
-    ) -> Result<Survey, LookError> {
-        Survey::take(self.database, set, schemas, self.plan).await
-    }
-
     async fn look_at_tenants(
         &self,
-        connection: &mut Connection,
+        lane: &mut Lane,
         shared: Option<&Survey>,
+        jobs: usize,
     ) -> Result<Option<Survey>, MigrateError> {
         let Some(set) = self.tenants else {
             return Ok(None);
         };
-        let schemas = match self.selection.resolve(connection, self.registry).await {
+        let resolved = self.selection.resolve(lane.serve(0).await?, self.registry).await;
+        let schemas = match resolved {
             // The registry is about to be made by the shared migrations, with no tenant in it.
             Err(SelectionError::Registry(RegistryError::NotInitialised { .. }))
                 if self.selection.names.is_empty() && shared.is_some_and(|it| !it.is_clean()) =>
@@ -211,7 +236,7 @@ impl<'a> Migrate<'a> {
             }
             other => other?,
         };
-        Ok(Some(self.survey(set, &schemas).await?))
+        Ok(Some(Survey::take_over(lane, set, &schemas, self.plan, jobs).await?))
     }
 
     fn check_target(&self) -> Result<(), MigrateError> {
@@ -268,9 +293,26 @@ impl<'a> Migrate<'a> {
         observer: &dyn Observer,
         interrupt: &Interrupt,
     ) -> Result<Migrated, MigrateError> {
-        let options = &self.preflight(&prepared, options, observer).await?;
-        let executor = |migrations| Executor {
+        let mut prepared = prepared;
+        let spare = prepared.spare.take().unwrap_or_else(|| Spare::new(self.database));
+        let migrated = self.run_over(&spare, prepared, options, observer, interrupt).await;
+        spare.close().await;
+        migrated
+    }
+
+    async fn run_over(
+        &self,
+        spare: &Spare,
+        prepared: Prepared,
+        options: &ExecuteOptions,
+        observer: &dyn Observer,
+        interrupt: &Interrupt,
+    ) -> Result<Migrated, MigrateError> {
+        let options = &self.preflight(spare, &prepared, options, observer).await?;
+        let at_once = &ExecuteOptions { waves: Waves::default(), ..options.clone() };
+        let executor = |migrations, options| Executor {
             database: self.database,
+            spare,
             migrations,
             seeds: None,
             plan: self.plan,
@@ -280,7 +322,7 @@ impl<'a> Migrate<'a> {
         };
         let mut migrated = Migrated::default();
         if let Some((set, survey)) = self.shared.zip(prepared.shared) {
-            let outcome = executor(set).run(survey.fleet).await;
+            let outcome = executor(set, at_once).run(survey.fleet).await;
             let is_complete = outcome.is_complete();
             migrated.shared = Some(outcome);
             if !is_complete {
@@ -301,26 +343,32 @@ impl<'a> Migrate<'a> {
         }
         let survey = match prepared.tenants {
             Some(survey) => survey,
-            None => self.look_at_new_registry(set).await?,
+            None => self.look_at_new_registry(spare, set, options.jobs).await?,
         };
-        migrated.tenants = executor(set).run(survey.fleet).await;
+        migrated.tenants = executor(set, options).run(survey.fleet).await;
         Ok(migrated)
     }
 
-    async fn look_at_new_registry(&self, set: &MigrationSet) -> Result<Survey, MigrateError> {
-        let mut connection = self.database.connect("tenantctl").await?;
-        let schemas = match self.selection.resolve(&mut connection, self.registry).await {
+    async fn look_at_new_registry(
+        &self,
+        spare: &Spare,
+        set: &MigrationSet,
+        jobs: usize,
+    ) -> Result<Survey, MigrateError> {
+        let mut lane = spare.lane().await;
+        let resolved = self.selection.resolve(lane.serve(0).await?, self.registry).await;
+        let schemas = match resolved {
             // The project's shared migrations make no registry: there are no tenants.
             Err(SelectionError::Registry(RegistryError::NotInitialised { .. })) => Vec::new(),
             other => other?,
         };
-        connection.close().await;
-        Ok(self.survey(set, &schemas).await?)
+        Ok(Survey::take_over(&mut lane, set, &schemas, self.plan, jobs).await?)
     }
 
     /// Looks at the server, unless there is nothing to do on it.
     async fn preflight(
         &self,
+        spare: &Spare,
         prepared: &Prepared,
         options: &ExecuteOptions,
         observer: &dyn Observer,
@@ -333,7 +381,7 @@ impl<'a> Migrate<'a> {
             .into_iter()
             .map(|(set, survey)| (set, survey.pending_files().into_iter().collect()));
         let work: Vec<_> = pending.collect();
-        preflight::check(self.database, &work, options, observer).await
+        preflight::check(spare, self.database, &work, options, observer).await
     }
 }
 

@@ -23,7 +23,7 @@ pub use domain::{
 pub use listing::{Tenant, Tenants, Value, list_tenants, tenant_of_host};
 pub(crate) use listing::{question_about_host, read as read_tenants};
 pub use migrate::{FileFinding, Migrate, MigrateError, Migrated, Prepared};
-pub use registry::{Names, Registry, RegistryError};
+pub use registry::{Names, Registry, RegistryError, SortKey};
 pub use run_sql::{Answer, Refusal, RunSqlError, SqlText};
 pub use seed::{PreparedSeeds, RunSeeds};
 pub use selection::{Selection, SelectionError};

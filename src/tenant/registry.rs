@@ -65,6 +65,14 @@ pub enum RegistryError {
     /// The server refused to answer.
     #[error("the registry could not be read")]
     Sql(#[source] SqlError),
+    /// The server knows no order of these columns' values.
+    #[error("the tenants cannot be ordered by {}", quoted(columns))]
+    Order {
+        /// The columns.
+        columns: Vec<String>,
+        /// The server's answer.
+        source: SqlError,
+    },
     /// `--where` is not a condition on the registry.
     #[error("`{condition}` is not a condition on the registry")]
     Condition {
@@ -73,6 +81,37 @@ pub enum RegistryError {
         /// The server's answer.
         source: SqlError,
     },
+}
+
+fn quoted(names: &[String]) -> String {
+    let names: Vec<String> = names.iter().map(|it| format!("`{}`", it.escape_debug())).collect();
+    names.join(", ")
+}
+
+/// A column by which tenants are ordered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SortKey {
+    /// Its name, unquoted.
+    pub column: String,
+    /// The greatest first.
+    pub is_descending: bool,
+}
+
+impl std::str::FromStr for SortKey {
+    type Err = String;
+
+    /// Reads `created_on` or `size:desc`.
+    fn from_str(given: &str) -> Result<Self, Self::Err> {
+        let (column, is_descending) = match given.rsplit_once(':') {
+            Some((column, "desc")) => (column, true),
+            Some((column, "asc")) => (column, false),
+            _ => (given, false),
+        };
+        match column.is_empty() {
+            true => Err("it is not a column such as `created_on` or `size:desc`".into()),
+            false => Ok(Self { column: column.to_owned(), is_descending }),
+        }
+    }
 }
 
 /// The registry of one database.
@@ -112,14 +151,39 @@ impl Registry {
         &self,
         connection: &mut Connection,
     ) -> Result<Vec<SchemaName>, RegistryError> {
+        self.schemas_by(connection, &[]).await
+    }
+
+    /// Returns the schema of every tenant, ordered by these columns, as the server compares their
+    /// values, and then by name. Rows without a value come last.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Order`] when the server cannot order by them.
+    pub async fn schemas_by(
+        &self,
+        connection: &mut Connection,
+        order: &[SortKey],
+    ) -> Result<Vec<SchemaName>, RegistryError> {
         let column = identifier(&self.names.schema_name);
+        let keys = order.iter().map(|key| {
+            let direction = if key.is_descending { "desc" } else { "asc" };
+            format!("t.{} {direction} nulls last, ", identifier(&key.column))
+        });
         let question = format!(
             "select t.{column}::text from {} as t where t.{column}::text <> {} \
-             order by t.{column}::text collate \"C\"",
+             order by {}t.{column}::text collate \"C\"",
             self.tenants_table(),
             literal(self.names.shared_schema.as_str()),
+            keys.collect::<String>(),
         );
-        let rows = self.ask(connection, &question).await?;
+        let rows = match self.ask(connection, &question).await {
+            Err(RegistryError::Sql(source)) if source.is("42883") && !order.is_empty() => {
+                let columns = order.iter().map(|key| key.column.clone()).collect();
+                return Err(RegistryError::Order { columns, source });
+            }
+            other => other?,
+        };
         let schemas = rows.iter().map(|row| SchemaName::registered(row.text(0)));
         Ok(schemas.collect())
     }
@@ -193,5 +257,23 @@ impl Registry {
             }
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sort_key_is_a_column_and_may_be_descending() {
+        let key = |given: &str| given.parse::<SortKey>().map(|it| (it.column, it.is_descending));
+        assert_eq!(key("size"), Ok(("size".into(), false)));
+        assert_eq!(key("size:asc"), Ok(("size".into(), false)));
+        assert_eq!(key("size:desc"), Ok(("size".into(), true)));
+        assert_eq!(key("a:b"), Ok(("a:b".into(), false)));
+        assert_eq!(key("a:desc:desc"), Ok(("a:desc".into(), true)));
+        for given in ["", ":desc"] {
+            assert!(key(given).is_err(), "{given}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::migration::preflight;
 use crate::migration::{
     ExecuteOptions, Executor, Fleet, Interrupt, MigrationSet, Mode, Outcome, PlanOptions, history,
 };
-use crate::pg::Database;
+use crate::pg::{Database, Spare};
 
 /// Which seeds are run, and where.
 #[derive(Clone, Copy)]
@@ -66,12 +66,14 @@ impl RunSeeds<'_> {
         let options = ExecuteOptions { mode: Mode::Seed, ..options.clone() };
         let files = (0..self.seeds.folder().files().len()).collect();
         let work = [(self.seeds, files)];
+        let spare = Spare::new(self.database);
         let options = match prepared.fleet.schemas.is_empty() {
             true => options,
-            false => preflight::check(self.database, &work, &options, observer).await?,
+            false => preflight::check(&spare, self.database, &work, &options, observer).await?,
         };
         let executor = Executor {
             database: self.database,
+            spare: &spare,
             migrations: self.seeds,
             seeds: None,
             plan: PlanOptions::default(),
@@ -79,7 +81,9 @@ impl RunSeeds<'_> {
             observer,
             interrupt,
         };
-        Ok(executor.run(prepared.fleet).await)
+        let outcome = executor.run(prepared.fleet).await;
+        spare.close().await;
+        Ok(outcome)
     }
 }
 

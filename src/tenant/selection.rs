@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use wildmatch::WildMatch;
 
-use super::registry::{Registry, RegistryError};
+use super::column::columns;
+use super::registry::{Registry, RegistryError, SortKey};
 use crate::name::SchemaName;
 use crate::pg::Connection;
 
@@ -23,6 +24,8 @@ pub struct Selection {
     pub excluding: Vec<String>,
     /// Only tenants for which this SQL expression on the registry's columns holds.
     pub condition: Option<String>,
+    /// In the order of these columns; by name where nothing is said.
+    pub order: Vec<SortKey>,
 }
 
 /// Why a selection does not stand for schemas.
@@ -38,6 +41,14 @@ pub enum SelectionError {
         names: Vec<String>,
         /// A tenant whose name is much like the first of them.
         similar: Option<SchemaName>,
+    },
+    /// A column to order by that the registry does not have.
+    #[error("the table of tenants has no column `{}`", column.escape_debug())]
+    NoSuchColumn {
+        /// What was given.
+        column: String,
+        /// The columns that it has.
+        columns: Vec<String>,
     },
     /// The shared schema was named where a tenant's is meant.
     #[error("`{name}` is the shared schema, not a tenant's")]
@@ -74,7 +85,7 @@ impl Selection {
             || self.condition.is_some()
     }
 
-    /// Returns the tenants' schemas that are meant, ordered by name.
+    /// Returns the tenants' schemas that are meant, in the order that is asked for.
     ///
     /// # Errors
     ///
@@ -88,7 +99,8 @@ impl Selection {
             return Ok(Vec::new());
         }
         self.refuse_shared(registry)?;
-        let mut schemas = registry.schemas(connection).await?;
+        self.refuse_unknown_columns(connection, registry).await?;
+        let mut schemas = registry.schemas_by(connection, &self.order).await?;
         self.refuse_unknown(&schemas)?;
         if let Some(condition) = &self.condition {
             let holds = registry.schemas_where(connection, condition).await?;
@@ -96,6 +108,25 @@ impl Selection {
         }
         schemas.retain(|schema| self.means(schema));
         Ok(schemas)
+    }
+
+    async fn refuse_unknown_columns(
+        &self,
+        connection: &mut Connection,
+        registry: &Registry,
+    ) -> Result<(), SelectionError> {
+        if self.order.is_empty() {
+            return Ok(());
+        }
+        let columns: Vec<String> =
+            columns(connection, registry).await?.into_iter().map(|it| it.name).collect();
+        match self.order.iter().find(|key| !columns.contains(&key.column)) {
+            Some(key) => {
+                let column = key.column.clone();
+                Err(SelectionError::NoSuchColumn { column, columns })
+            }
+            None => Ok(()),
+        }
     }
 
     /// Whether the registry row with this schema is meant, which may be the shared schema's own.

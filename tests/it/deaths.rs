@@ -611,6 +611,51 @@ async fn the_budget_ends_a_run_in_which_everything_fails() {
 }
 
 #[tokio::test]
+async fn ten_thousand_failures_are_as_many_short_records() {
+    let project = Project::new().await;
+    project.tenant_migration("V1__a.sql", "create table a (id int)");
+    project
+        .sql(
+            "insert into tenants (schema_name, name) \
+             select 'gone' || n, 'gone' from generate_series(1, 10000) as n",
+        )
+        .await;
+    let arguments = "migrate-schemas --tenants --max-failures 100%";
+    insta::assert_snapshot!(project.run(arguments), @"
+    10,000 schemas failed
+    ------- stderr -------
+    error: 10,000 schemas: gone1, gone10, gone100, gone1000, gone10000 and 9,995 more could not be migrated
+      caused by: there is no such schema
+        the registry has a row for it: make the schema anew with `create schema` in psql, or remove the row there
+    hint: what failed is as it was; mend it and run the same command again: it does only what is left
+    [exit status: 1]
+    ");
+    let output = project.command(&format!("{arguments} --format json --quiet")).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let failed = said.lines().filter(|it| it.starts_with(r#"{"type":"failed""#));
+    assert_eq!(failed.count(), 10_000);
+    assert!(said.lines().all(|it| it.len() < 300), "{}", &said[..1000]);
+}
+
+#[tokio::test]
+async fn failures_of_many_kinds_are_shown_to_the_fifth() {
+    let project = Project::new().await;
+    project.add_many_tenants(130).await;
+    project.tenant_migration("V1__a.sql", "do $$ begin raise 'this is %', current_schema; end $$");
+    let arguments = "migrate-schemas --tenants --max-failures 100% --jobs 1";
+    let shown = project.run(arguments);
+    let explained = shown.lines().filter(|it| it.starts_with("error: migration"));
+    assert_eq!(explained.count(), 5, "{shown}");
+    assert!(
+        shown.contains("and 125 more failures of other kinds; `--verbose` shows them all"),
+        "{shown}"
+    );
+    let shown = project.run(&format!("{arguments} --verbose"));
+    let places = shown.lines().filter(|it| it.trim_start().starts_with("--> migrations/tenant"));
+    assert_eq!(places.count(), 130, "{shown}");
+}
+
+#[tokio::test]
 async fn many_schemas_of_many_tables_fit_the_default_lock_table() {
     let server = OwnServer::start(&[("max_connections", "20")]);
     let project = Project::new_on(&server.connection()).await;

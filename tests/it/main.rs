@@ -1,6 +1,8 @@
 //! Tests of the real program on a real Postgres.
 
+mod beyond;
 mod cli;
+mod connections;
 mod core;
 mod deaths;
 mod docs;
@@ -13,3 +15,4 @@ mod resolve;
 mod server;
 mod support;
 mod two_at_once;
+mod waves;

@@ -19,7 +19,8 @@ async fn every_command_works_through_a_pooler() {
     };
     project.add_many_tenants(20).await;
     project.add_traces(1, 0.0);
-    project.write("seeds/tenant/more.sql", "create table more (id int); insert into more values (1);");
+    project
+        .write("seeds/tenant/more.sql", "create table more (id int); insert into more values (1);");
     for arguments in [
         "migrate-schemas --all --jobs 8 --quiet",
         "migrate-schemas --all --one-by-one --quiet",

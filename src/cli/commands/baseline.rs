@@ -80,7 +80,7 @@ pub(crate) async fn run(context: &mut Context, args: &BaselineArgs) -> CommandRe
         tenants: tenants.as_ref(),
         plan: PlanOptions { to, ..PlanOptions::default() },
     };
-    let prepared = migrate.prepare_baseline().await?;
+    let prepared = migrate.prepare_baseline(args.execution.jobs(context)?).await?;
     let options = args.execution.options(context, Mode::Baseline, prepared.total())?;
     let report = MigrationReport::new(context.report, Mode::Baseline);
     let run_log = match prepared.has_work() {

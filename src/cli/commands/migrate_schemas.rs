@@ -13,9 +13,10 @@ use crate::cli::hooks::{self, Hook, Hooks};
 use crate::cli::migration_report::{self, MigrationReport};
 use crate::cli::selection::SelectionArgs;
 use crate::cli::text::{count, few};
+use crate::cli::waves::{self, WavesArgs};
 use crate::cli::{plan_report, status_report};
 use crate::migration::scaffold::FolderKind;
-use crate::migration::{Mode, PlanOptions, ScriptOptions, State};
+use crate::migration::{ExecuteOptions, Mode, PlanOptions, ScriptOptions, State, Waves};
 use crate::name::SchemaName;
 use crate::run_log::{self, Failed, RunLog};
 use crate::tenant::{Migrate, Prepared, Selection};
@@ -65,6 +66,9 @@ pub(crate) struct MigrateSchemasArgs {
     selection: SelectionArgs,
 
     #[command(flatten)]
+    waves: WavesArgs,
+
+    #[command(flatten)]
     execution: ExecutionArgs,
 }
 
@@ -73,6 +77,8 @@ pub(crate) async fn run(context: &mut Context, args: &MigrateSchemasArgs) -> Com
         true => failed_last_run(context).await?,
         false => args.selection.required()?,
     };
+    let selection = Selection { order: args.waves.order(), ..selection };
+    let waves = args.waves.waves()?;
     let dir = args.migrations_dir.as_deref();
     let shared =
         selection.shared.then(|| context.migrations(FolderKind::Shared, dir)).transpose()?;
@@ -102,15 +108,16 @@ pub(crate) async fn run(context: &mut Context, args: &MigrateSchemasArgs) -> Com
     if args.check {
         return check(context, &migrate).await;
     }
-    let prepared = migrate.prepare().await?;
+    let prepared = migrate.prepare_over(args.execution.jobs(context)?).await?;
+    waves::refuse_strangers(&waves, &prepared)?;
     for finding in &prepared.warnings {
         context.report.warn(file_finding(finding).trim_start());
     }
     warn_of_newer(context, args, &migrate, &prepared);
     if args.dry_run {
-        return dry_run(context, args, &migrate, &prepared);
+        return dry_run(context, args, &migrate, &prepared, &waves);
     }
-    apply(context, args, &migrate, prepared).await
+    apply(context, args, &migrate, prepared, waves).await
 }
 
 /// Returns what the last recorded run did not do and the registry still has.
@@ -175,9 +182,11 @@ async fn apply(
     args: &MigrateSchemasArgs,
     migrate: &Migrate<'_>,
     prepared: Prepared,
+    waves: Waves,
 ) -> CommandResult {
     let mode = if args.rehearse { Mode::Rehearse } else { Mode::Apply };
     let options = args.execution.options(context, mode, prepared.total())?;
+    let options = ExecuteOptions { waves, ..options };
     let report = MigrationReport::new(context.report, mode);
     let hooks = Hooks::of(context, migrate.database)?;
     let has_hooks = hooks.has(Hook::PreMigrate) || hooks.has(Hook::PostMigrate);
@@ -220,6 +229,7 @@ fn dry_run(
     args: &MigrateSchemasArgs,
     migrate: &Migrate<'_>,
     prepared: &Prepared,
+    waves: &Waves,
 ) -> CommandResult {
     let options = args.execution.options(context, Mode::Apply, prepared.total())?;
     let options = ScriptOptions {
@@ -231,6 +241,7 @@ fn dry_run(
         server_version: prepared.server_version,
     };
     plan_report::answer(&context.report, migrate, prepared, &options);
+    plan_report::answer_waves(&context.report, prepared, waves);
     Ok(ExitCode::Done)
 }
 

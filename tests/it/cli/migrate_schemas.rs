@@ -782,6 +782,11 @@ async fn a_dry_run_prints_the_sql_and_changes_nothing() {
         select d.objid as oid from pg_catalog.pg_depend d
          where d.refclassid = 'pg_catalog.pg_namespace'::regclass
            and d.refobjid = '"globex"'::regnamespace and d.classid = 'pg_catalog.pg_class'::regclass
+        union all
+        select t.typrelid from pg_catalog.pg_depend d join pg_catalog.pg_type t on t.oid = d.objid
+         where d.refclassid = 'pg_catalog.pg_namespace'::regclass
+           and d.refobjid = '"globex"'::regnamespace and d.classid = 'pg_catalog.pg_type'::regclass
+           and t.typrelid <> 0
     ), heaps as (
         select oid from tables union all
         select c.reltoastrelid from tables join pg_catalog.pg_class c using (oid)

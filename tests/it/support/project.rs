@@ -181,6 +181,11 @@ impl Project {
         Program::start(self.command(arguments))
     }
 
+    /// Starts the program as it was set up by a test.
+    pub(crate) fn start_command(&self, command: Command) -> Program {
+        Program::start(command)
+    }
+
     /// Starts the program by way of another, such as `nohup`.
     pub(crate) fn start_under(&self, other: &str, arguments: &str) -> Program {
         let program = self.command(arguments);

@@ -314,7 +314,11 @@ impl Run {
     /// After the second interrupt: ends on the server what was still running there.
     async fn leave(&self) {
         if self.interrupt.urgency() == Urgency::Now && !self.is_program() {
-            let end = self.database.end_backends(&self.name);
+            let end = async {
+                if let Ok(mut connection) = self.database.connect("tenantctl cancel").await {
+                    let _ = connection.end_backends(&self.name).await;
+                }
+            };
             // Where it does not answer in time, it ends them when it sees that the client is gone.
             let _ = tokio::time::timeout(Duration::from_millis(1500), end).await;
         }

@@ -1,0 +1,69 @@
+//! The one connection of a run besides its workers'.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::Instant;
+
+use super::connect::Database;
+use super::lane::Lane;
+
+/// A connection that has read so many histories is replaced: each leaves a table and an index in
+/// the backend's caches, about 15 kB.
+const READS_PER_CONNECTION: usize = 4000;
+
+/// How long a place that was given up is left to others.
+const REST: Duration = Duration::from_secs(5);
+
+/// The one connection of a run besides its workers'.
+///
+/// A run with `--jobs N` has N connections that work, and this one for everything else: looking at
+/// the histories, looking at the server, watching what the workers wait for, cancelling what they
+/// do. Whoever needs it takes it, asks, and gives it back ([`Spare::lane`]); nobody holds it while
+/// waiting for anything but an answer. So a run never has more than N + 1 connections, whatever it
+/// does.
+///
+/// Where even one worker finds no free place, this connection gives up its own
+/// ([`Spare::make_room`]), and the run goes on without it for a while.
+#[derive(Debug)]
+pub struct Spare {
+    lane: Mutex<Lane>,
+    rests_until: Cell<Option<Instant>>,
+}
+
+impl Spare {
+    /// Returns the spare connection to `database`, which is opened when first needed.
+    pub fn new(database: &Database) -> Self {
+        let lane = Lane::new(database, "tenantctl", READS_PER_CONNECTION);
+        Self { lane: Mutex::new(lane), rests_until: Cell::new(None) }
+    }
+
+    /// Returns the connection once nobody else uses it.
+    pub async fn lane(&self) -> MutexGuard<'_, Lane> {
+        self.lane.lock().await
+    }
+
+    /// Closes the connection; it is opened again when next needed.
+    pub async fn close(&self) {
+        self.lane.lock().await.close().await;
+    }
+
+    /// Gives this connection's place to a worker that found none.
+    pub async fn make_room(&self) {
+        self.rests_until.set(Some(Instant::now() + REST));
+        self.close().await;
+    }
+
+    /// Whether the place was given up a moment ago: what is not needed had better not be asked.
+    pub fn is_resting(&self) -> bool {
+        self.rests_until.get().is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Waits until the server has ended the sessions of a name ([`Lane::wait_until_gone`]).
+    pub async fn wait_until_gone(&self, name: &str) {
+        if !self.is_resting() {
+            self.lane().await.wait_until_gone(name).await;
+        }
+    }
+}
