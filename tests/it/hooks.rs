@@ -93,7 +93,7 @@ async fn a_hook_before_that_fails_stops_it() {
     ------- stderr -------
     error: hook `pre_migrate`: program `./hook.sh` could not be run
       caused by: permission denied
-    hint: nothing was changed; mend what it found, and run the same command again
+    hint: nothing was changed; make it executable
     [exit status: 1]
     ");
     project.script("hook.sh", "kill -TERM $$");
@@ -193,7 +193,7 @@ async fn a_hook_finds_the_database_and_the_schema() {
     project.script(
         "hook.sh",
         "cat > event; pwd >> told; psql -XAtc 'select current_schema()' >> told; \
-         echo $TENANT_SCHEMA >> told; tr '\\0' ' ' < /proc/$$/cmdline >> told; echo >> told",
+         echo $TENANT_SCHEMA >> told; tr '\\0' '\\n' < /proc/$$/cmdline | paste -sd/ >> told",
     );
     for folder in [".git", "below"] {
         fs::create_dir(project.path(folder)).unwrap();
@@ -201,7 +201,20 @@ async fn a_hook_finds_the_database_and_the_schema() {
     let mut migrate = project.command("migrate-schemas --all");
     assert!(migrate.current_dir(project.path("below")).output().unwrap().status.success());
     project.run("create-tenant --schema 'a b' --no-input");
-    insta::assert_snapshot!(project.told(), @"");
+    insta::assert_snapshot!(project.told(), @"
+    [project]
+    public
+    public
+    /bin/sh/./hook.sh/pre
+    [project]
+    public
+    public
+    /bin/sh/./hook.sh/post
+    [project]
+    a b
+    a b
+    /bin/sh/./hook.sh
+    ");
 }
 
 #[tokio::test]
@@ -249,7 +262,7 @@ async fn ctrl_c_ends_a_hook_before_and_nothing_is_done() {
     ------- stderr -------
     finishing what is under way; interrupt again to cancel it
     error: hook `pre_migrate` was interrupted
-    hint: nothing was changed; mend what it found, and run the same command again
+    hint: nothing was changed; run the same command again
     [exit status: 130]
     ");
     assert_eq!(project.tables("acme").await, "");
