@@ -18,6 +18,7 @@ use crate::cli::fleet_output::{FleetOutput, OutputFolder};
 use crate::cli::report::Report;
 use crate::cli::selection::SelectionArgs;
 use crate::cli::text::printable;
+use crate::migration::preflight;
 use crate::name::SchemaName;
 use crate::run_log::RunLog;
 
@@ -122,10 +123,12 @@ pub(crate) async fn run(context: &mut Context, args: &AllTenantsCommandArgs) -> 
     }
     let mut connection = database.connect("tenantctl").await?;
     schemas.extend(selection.resolve(&mut connection, &registry).await?);
+    let wanted = fleet.pace.jobs(context)?.min(schemas.len());
+    let (jobs, warning) = preflight::jobs(&mut connection, wanted).await?;
     connection.close().await;
+    warning.into_iter().for_each(|warning| context.report.warn(warning));
 
     let work = args.command.work(&context.report).await?;
-    let jobs = fleet.pace.jobs(context)?;
     let output = fleet.output.open(&context.report, &schemas)?;
     let log = match work.is_recorded() && !schemas.is_empty() {
         true => context.begin_run("all-tenants-command", &database).await,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::support::{Project, eventually};
+use crate::support::{OwnServer, Project, eventually};
 
 const PASSWORD: &str = "correct horse\n";
 
@@ -468,6 +468,19 @@ async fn connections_are_as_many_as_jobs_and_one_for_questions() {
     .await;
     assert!(program.ends().status.success());
     assert!((1..=4).contains(&most), "{most}");
+}
+
+#[tokio::test]
+async fn a_server_with_few_connections_gets_no_more_programs_than_it_has_room_for() {
+    let server = OwnServer::start(&[("max_connections", "12")]);
+    let project = Project::new_on(&server.connection()).await;
+    project.add_many_tenants(30).await;
+    let psql = "all-tenants-command --tenants --jobs 64 psql -- -XAtc 'select pg_sleep(0.1)'";
+    let shown = project.run(psql);
+    assert!(shown.contains("free connections: working on"), "{shown}");
+    assert!(shown.ends_with("30 schemas done\n"), "{shown}");
+    let sql = project.run("all-tenants-command --tenants --jobs 64 sql 'select pg_sleep(0.1)'");
+    assert!(sql.ends_with("30 schemas done\n"), "{sql}");
 }
 
 #[tokio::test]
