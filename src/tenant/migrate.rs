@@ -295,6 +295,8 @@ impl<'a> Migrate<'a> {
     ) -> Result<Migrated, MigrateError> {
         let mut prepared = prepared;
         let spare = prepared.spare.take().unwrap_or_else(|| Spare::new(self.database));
+        // Since it looked, the server may have ended it: what comes between takes its time.
+        spare.lane().await.check().await;
         let migrated = self.run_over(&spare, prepared, options, observer, interrupt).await;
         spare.close().await;
         migrated

@@ -252,6 +252,21 @@ async fn a_hook_that_takes_too_long_is_ended() {
 }
 
 #[tokio::test]
+async fn while_a_hook_runs_no_connection_waits_for_it() {
+    let project = with_hooks(["acme"]).await;
+    project.script("hook.sh", "touch started-$1; while [ ! -e go-$1 ]; do sleep 0.02; done");
+    let program = project.start("migrate-schemas --all");
+    for hook in ["pre", "post"] {
+        let started = project.path(&format!("started-{hook}"));
+        eventually("the hook runs", async || started.exists()).await;
+        eventually("no connection is open", async || project.connections().await == "0").await;
+        project.write(&format!("go-{hook}"), "");
+    }
+    assert!(program.ends().status.success());
+    assert_eq!(project.tables("acme").await, "notes, refinery_schema_history");
+}
+
+#[tokio::test]
 async fn ctrl_c_ends_a_hook_before_and_nothing_is_done() {
     let project = with_hooks(["acme"]).await;
     project.script("hook.sh", "echo $$ > pid; exec sleep 60");

@@ -181,7 +181,7 @@ async fn apply(
     context: &mut Context,
     args: &MigrateSchemasArgs,
     migrate: &Migrate<'_>,
-    prepared: Prepared,
+    mut prepared: Prepared,
     waves: Waves,
 ) -> CommandResult {
     let mode = if args.rehearse { Mode::Rehearse } else { Mode::Apply };
@@ -196,6 +196,8 @@ async fn apply(
     };
     let scope = context.scope(migrate.registry.names().shared_schema.clone())?;
     if let Some(event) = &before {
+        // A hook may take long.
+        prepared.close().await;
         hooks.run(Hook::PreMigrate, &scope, event).await?;
     }
     // What is rolled back changes nothing, and neither does what has nothing to do.

@@ -7,12 +7,12 @@ use std::os::unix::fs::FileExt as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::ChildStdin;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, MutexGuard, watch};
 
-use super::work::Work;
+use super::work::{Program, Work};
 use crate::cli::child::{self, Apart};
 use crate::cli::commands::tenant_command::sql::{self, Shown};
 use crate::cli::commands::tenant_command::{changepassword, createsuperuser};
@@ -137,14 +137,10 @@ impl Run {
                 return self.told(schema, error.exit_code(), Some(&error));
             }
         };
-        let result = tokio::select! {
-            biased;
-            result = self.act(&mut worker, &scope, &voice) => result,
-            () = self.interrupt.wait_for(Urgency::Now), if !self.is_program() => {
-                Err(CommandError::Interrupted.into())
-            }
+        let result = match &self.work {
+            Work::Program(program) => self.run_program(worker, &scope, &voice, program).await,
+            _ => self.act(worker, &scope, &voice).await,
         };
-        worker.last_used = Instant::now();
         match result {
             Ok((status, what)) => {
                 if let Some(what) = what {
@@ -154,9 +150,6 @@ impl Run {
             }
             Err(Failure::NoConnection(error)) => Verdict::NoConnection(error),
             Err(Failure::Command(error)) => {
-                if is_lost(&error) {
-                    worker.lane.abandon();
-                }
                 let turn = voice.turn().await;
                 for line in error.lines() {
                     voice.say(Stream::Stderr, &line).await;
@@ -168,7 +161,7 @@ impl Run {
     }
 
     fn is_program(&self) -> bool {
-        matches!(self.work, Work::Program { .. })
+        matches!(self.work, Work::Program(_))
     }
 
     /// Says with which status it ended in a schema, and why where the program did not say it.
@@ -197,42 +190,70 @@ impl Run {
         Verdict::Ended(status)
     }
 
+    /// Does what is done over a connection of ours, unless somebody will not wait for it.
     async fn act(
         &self,
-        worker: &mut Worker,
+        mut worker: MutexGuard<'_, Worker>,
         scope: &Scope,
         voice: &Voice<'_>,
     ) -> Result<(ExitCode, Option<String>), Failure> {
         let connection = worker.lane.serve(0).await.map_err(Failure::NoConnection)?;
-        let what = match &self.work {
-            Work::Sql(sql) => self.run_sql(connection, scope, voice, sql).await?,
+        let result = tokio::select! {
+            biased;
+            result = self.act_over(connection, scope, voice) => result,
+            () = self.interrupt.wait_for(Urgency::Now) => Err(CommandError::Interrupted.into()),
+        };
+        worker.rest(&result);
+        Ok((ExitCode::Done, result?))
+    }
+
+    async fn act_over(
+        &self,
+        connection: &mut Connection,
+        scope: &Scope,
+        voice: &Voice<'_>,
+    ) -> Result<Option<String>, Failure> {
+        let (done, fields) = match &self.work {
+            Work::Sql(sql) => return self.run_sql(connection, scope, voice, sql).await,
             Work::CreateSuperuser(new) => {
                 user::create_superuser(connection, scope, new).await?;
                 let done = format!("created superuser `{}`", new.username);
-                self.say_user(voice, &done, createsuperuser::created(&scope.schema, &new.username))
-                    .await;
-                Some(done)
+                (done, createsuperuser::created(&scope.schema, &new.username))
             }
             Work::ChangePassword(username, password) => {
                 user::change_password(connection, scope, username, password).await?;
                 let done = format!("changed the password of `{username}`");
-                self.say_user(voice, &done, changepassword::changed(&scope.schema, username)).await;
-                Some(done)
+                (done, changepassword::changed(&scope.schema, username))
             }
-            Work::Program { program, arguments, stdin } => {
-                let is_there = scope.is_there(connection).await?;
-                // A program may take long, and brings a connection of its own.
-                worker.lane.close().await;
-                if !is_there {
-                    return Err(ScopeError::NoSchema { schema: scope.schema.clone() }.into());
-                }
-                let command = child::command((&self.database, scope), program, arguments);
-                let status = self.run_program(command, voice, stdin.as_ref()).await;
-                let status = status.map_err(|source| child::not_run(program, source))?;
-                return Ok((ExitCode::Child(status), None));
-            }
+            Work::Program(_) => unreachable!("a program has a connection of its own"),
         };
-        Ok((ExitCode::Done, what))
+        match self.report.is_json() {
+            true => voice.say_object(&object("user", fields).to_string()).await,
+            false => voice.say(Stream::Stdout, &done).await,
+        }
+        Ok(Some(done))
+    }
+
+    /// Runs a program where the schema is there: a search path would skip it in silence. The
+    /// connection that asks is free for the others while the program runs.
+    async fn run_program(
+        &self,
+        mut worker: MutexGuard<'_, Worker>,
+        scope: &Scope,
+        voice: &Voice<'_>,
+        Program { program, arguments, stdin }: &Program,
+    ) -> Result<(ExitCode, Option<String>), Failure> {
+        let connection = worker.lane.serve(0).await.map_err(Failure::NoConnection)?;
+        let is_there = scope.is_there(connection).await.map_err(Failure::from);
+        worker.rest(&is_there);
+        drop(worker);
+        if !is_there? {
+            return Err(ScopeError::NoSchema { schema: scope.schema.clone() }.into());
+        }
+        let command = child::command((&self.database, scope), program, arguments);
+        let status = self.status_of(command, voice, stdin.as_ref()).await;
+        let status = status.map_err(|source| child::not_run(program, source))?;
+        Ok((ExitCode::Child(status), None))
     }
 
     async fn run_sql(
@@ -260,14 +281,7 @@ impl Run {
         Ok(sql::changed(&answers))
     }
 
-    async fn say_user(&self, voice: &Voice<'_>, text: &str, fields: Value) {
-        match self.report.is_json() {
-            true => voice.say_object(&object("user", fields).to_string()).await,
-            false => voice.say(Stream::Stdout, text).await,
-        }
-    }
-
-    async fn run_program(
+    async fn status_of(
         &self,
         mut command: tokio::process::Command,
         voice: &Voice<'_>,
@@ -326,6 +340,16 @@ impl Run {
 }
 
 impl Worker {
+    /// Notes that the connection was used, and forgets it where it is not to be used again.
+    fn rest<T>(&mut self, result: &Result<T, Failure>) {
+        self.last_used = Instant::now();
+        if let Err(Failure::Command(error)) = result
+            && is_lost(error)
+        {
+            self.lane.abandon();
+        }
+    }
+
     /// Sees to it that there is a connection.
     async fn connect(&mut self) -> Result<(), ConnectError> {
         if self.last_used.elapsed() > IDLE {

@@ -18,7 +18,15 @@ pub(super) enum Work {
     Sql(SqlText),
     CreateSuperuser(NewUser),
     ChangePassword(Username, Password),
-    Program { program: OsString, arguments: Vec<OsString>, stdin: Option<File> },
+    Program(Program),
+}
+
+/// A program that is run in each schema.
+pub(super) struct Program {
+    pub(super) program: OsString,
+    pub(super) arguments: Vec<OsString>,
+    /// What each reads, from its beginning.
+    pub(super) stdin: Option<File>,
 }
 
 impl InnerCommand {
@@ -85,7 +93,7 @@ impl Work {
         match self {
             Self::Sql(text) => text.kinds().any(sql::changes),
             Self::CreateSuperuser(_) | Self::ChangePassword(..) => true,
-            Self::Program { .. } => false,
+            Self::Program(_) => false,
         }
     }
 
@@ -95,7 +103,7 @@ impl Work {
         stdin: Option<File>,
     ) -> Result<Self, CommandError> {
         child::check(&program)?;
-        Ok(Self::Program { program, arguments, stdin })
+        Ok(Self::Program(Program { program, arguments, stdin }))
     }
 }
 
