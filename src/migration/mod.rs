@@ -35,7 +35,7 @@ pub(crate) use holders::of_tables as holders_of_tables;
 pub use interrupt::{Interrupt, Urgency};
 pub use listing::Duplicate;
 pub use plan::{Finding, Plan, PlanOptions};
-pub use preflight::PreflightError;
+pub use preflight::{PreflightError, room_for};
 pub use script::{BEING_CREATED, Creating, Origin, Registration, Script, ScriptOptions, Subject};
 pub use seeds::SeedsError;
 pub use set::MigrationSet;

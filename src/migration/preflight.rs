@@ -88,7 +88,7 @@ pub async fn check(
 
 /// Returns how many of `wanted` connections the server has room for, at least one, and what should
 /// be said where those are fewer.
-pub(crate) async fn jobs(
+pub async fn room_for(
     connection: &mut Connection,
     wanted: usize,
 ) -> Result<(usize, Option<String>), Incomplete> {

@@ -18,7 +18,7 @@ use crate::cli::fleet_output::{FleetOutput, OutputFolder};
 use crate::cli::report::Report;
 use crate::cli::selection::SelectionArgs;
 use crate::cli::text::printable;
-use crate::migration::preflight;
+use crate::migration::room_for;
 use crate::name::SchemaName;
 use crate::run_log::RunLog;
 
@@ -124,7 +124,7 @@ pub(crate) async fn run(context: &mut Context, args: &AllTenantsCommandArgs) -> 
     let mut connection = database.connect("tenantctl").await?;
     schemas.extend(selection.resolve(&mut connection, &registry).await?);
     let wanted = fleet.pace.jobs(context)?.min(schemas.len());
-    let (jobs, warning) = preflight::jobs(&mut connection, wanted).await?;
+    let (jobs, warning) = room_for(&mut connection, wanted).await?;
     connection.close().await;
     warning.into_iter().for_each(|warning| context.report.warn(warning));
 
