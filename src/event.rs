@@ -212,6 +212,11 @@ pub enum Cause {
         "the connection was lost while it was being migrated; whether that was done is not known"
     )]
     Unknown,
+    /// The connection ended before the answer came, and no history tells what became of it.
+    #[error(
+        "the connection ended before the server had answered; whether it was done is not known"
+    )]
+    Unanswered,
     /// A person did not want to wait for it.
     #[error("it was cancelled by the second interrupt")]
     Interrupted,

@@ -6,25 +6,45 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::ExitStatus;
+use std::time::Duration;
 
-use tokio::process::Command;
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::process::{Child, Command};
 
 use super::error::{CommandError, CommandResult};
 use super::exit_code::ExitCode;
 use super::signals::Signals;
 use crate::pg::{Database, Scope};
 
+/// What a program that is ended has after Ctrl-C, before it is ended by force.
+const LEAVE_WITHIN: Duration = Duration::from_millis(1500);
+
 /// Runs a program for which unqualified names mean the tables of `scope`'s schema, and returns its
 /// status.
 pub(crate) async fn run(
     signals: &Signals,
-    (database, scope): (&Database, &Scope),
+    place: (&Database, &Scope),
     program: &OsStr,
     arguments: &[OsString],
 ) -> CommandResult {
+    let mut child = command(place, program, arguments);
+    let mut child = child.spawn().map_err(|source| not_run(program, source))?;
+    let status = signals.leave_to(child.id(), child.wait()).await;
+    let status = status.map_err(|source| not_run(program, source))?;
+    Ok(ExitCode::Child(number(status)))
+}
+
+/// Returns a program for which unqualified names mean the tables of `scope`'s schema. The password
+/// is in its environment, and not in its arguments, which everybody on the machine can see.
+pub(crate) fn command(
+    (database, scope): (&Database, &Scope),
+    program: &OsStr,
+    arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+) -> Command {
     let mut command = Command::new(program);
     command.args(arguments);
     for (name, value) in database.environment(&scope.search_path()) {
@@ -34,19 +54,69 @@ pub(crate) async fn run(
         };
     }
     command.env("TENANT_SCHEMA", scope.schema.as_str());
-    let mut child = command.spawn().map_err(|source| not_run(program, source))?;
-    let status = signals.leave_to(child.id(), child.wait()).await;
-    let status = status.map_err(|source| not_run(program, source))?;
-    Ok(ExitCode::Child(number(status)))
+    command
+}
+
+/// A program in a process group of its own: Ctrl-C in the terminal reaches this program alone,
+/// which decides when to pass it on.
+pub(crate) struct Apart {
+    pub(crate) child: Child,
+    group: Option<Pid>,
+}
+
+impl Apart {
+    pub(crate) fn start(mut command: Command) -> io::Result<Self> {
+        let child = command.process_group(0).spawn()?;
+        let group = child.id().and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
+        Ok(Self { child, group })
+    }
+
+    /// Waits for the end. When `stop` comes about, the program is ended with all it has started: as
+    /// Ctrl-C does it, and soon by force.
+    pub(crate) async fn end(&mut self, stop: impl Future<Output = ()>) -> io::Result<ExitStatus> {
+        tokio::select! {
+            biased;
+            status = self.child.wait() => return status,
+            () = stop => {}
+        }
+        self.signal(Signal::INT);
+        if let Ok(status) = tokio::time::timeout(LEAVE_WITHIN, self.child.wait()).await {
+            return status;
+        }
+        self.signal(Signal::KILL);
+        self.child.wait().await
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(group) = self.group {
+            // An error means that it has just ended.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+}
+
+/// Refuses a program that is not there, for where it would be found missing once a schema.
+pub(crate) fn check(program: &OsStr) -> Result<(), CommandError> {
+    let is_there = match program.as_bytes().contains(&b'/') {
+        true => Path::new(program).exists(),
+        false => {
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+        }
+    };
+    match is_there {
+        true => Ok(()),
+        false => Err(CommandError::NoProgram { program: program.to_string_lossy().into_owned() }),
+    }
 }
 
 /// Returns a status as a shell tells it.
-fn number(status: ExitStatus) -> u8 {
+pub(crate) fn number(status: ExitStatus) -> u8 {
     let number = status.code().or(status.signal().map(|signal| 128 + signal));
     number.and_then(|it| it.try_into().ok()).unwrap_or(u8::MAX)
 }
 
-fn not_run(program: &OsStr, source: io::Error) -> CommandError {
+pub(crate) fn not_run(program: &OsStr, source: io::Error) -> CommandError {
     let program = program.to_string_lossy().into_owned();
     // A script whose interpreter is missing is not found either, although it is there.
     let is_there = program.contains('/') && Path::new(&program).exists();

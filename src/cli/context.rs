@@ -12,7 +12,7 @@ use super::report::Report;
 use super::signals::Signals;
 use crate::migration::scaffold::FolderKind;
 use crate::migration::sql::{self, Folder};
-use crate::migration::{ExecuteOptions, MigrationFolder, MigrationSet};
+use crate::migration::{ExecuteOptions, MigrationFolder, MigrationSet, seeds};
 use crate::name::SchemaName;
 use crate::pg::{Connection, Database, Scope, Spare};
 use crate::project::{Project, Timeout};
@@ -198,23 +198,32 @@ impl Context {
         kind: FolderKind,
         dir: Option<&Path>,
     ) -> Result<MigrationSet, CommandError> {
-        let project = self.project()?;
         let path = match dir {
             Some(dir) => dir.join(kind.folder_name()),
-            None => project.migrations(kind),
+            None => self.project()?.migrations(kind),
         };
         let folder = match kind {
             FolderKind::Shared => Folder::Shared,
             FolderKind::Tenant => Folder::Tenant,
         };
-        let config = &project.config;
+        Ok(MigrationSet::new(MigrationFolder::read(&path)?, self.rules(folder)?))
+    }
+
+    /// Returns the project's seeds of these names, or all of them.
+    pub(crate) fn seeds(&mut self, names: Option<&[String]>) -> Result<MigrationSet, CommandError> {
+        let seeds = seeds::read(&self.project()?.tenant_seeds(), names)?;
+        Ok(MigrationSet::new(seeds, self.rules(Folder::Tenant)?))
+    }
+
+    /// Returns what decides what a file may say.
+    fn rules(&mut self, folder: Folder) -> Result<sql::Context, CommandError> {
+        let config = &self.project()?.config;
         let extra = config.database.extra_search_path.iter();
-        let context = sql::Context {
+        Ok(sql::Context {
             folder,
             shared_schema: config.registry.shared_schema.to_string(),
             extra_schemas: extra.map(SchemaName::to_string).collect(),
-        };
-        Ok(MigrationSet::new(MigrationFolder::read(&path)?, context))
+        })
     }
 }
 

@@ -5,11 +5,12 @@ use std::error::Error as _;
 use std::path::PathBuf;
 
 use super::exit_code::ExitCode;
+use super::hooks::HookError;
 use super::migration_report::describe_holder;
 use super::report::Report;
 use super::text::{few, printable, shell_word};
 use crate::migration::scaffold::ScaffoldError;
-use crate::migration::{FileProblem, FolderError, LookError, PreflightError};
+use crate::migration::{FileProblem, FolderError, LookError, PreflightError, SeedsError};
 use crate::name::{HostnameError, SchemaNameError};
 use crate::pg::server::ServerError;
 use crate::pg::{ConnectError, Database, Incomplete, ScopeError, SqlError, UrlError, identifier};
@@ -63,6 +64,10 @@ pub(crate) enum CommandError {
     User(#[from] UserError),
     #[error(transparent)]
     RunSql(#[from] RunSqlError),
+    #[error(transparent)]
+    Seeds(#[from] SeedsError),
+    #[error(transparent)]
+    Hook(#[from] HookError),
     #[error(transparent)]
     RunLog(#[from] RunLogError),
     #[error(transparent)]
@@ -135,6 +140,8 @@ impl CommandError {
             Self::Scope(error) => scope_exit_code(error),
             Self::User(error) => user_exit_code(error),
             Self::RunSql(error) => run_sql_exit_code(error),
+            Self::Seeds(_) => ExitCode::Usage,
+            Self::Hook(error) => error.exit_code(),
             Self::RunLog(RunLogError::Connect(_)) => ExitCode::Unreachable,
             Self::RunLog(RunLogError::Sql(error) | RunLogError::NotMade(error)) => {
                 sql_exit_code(error)
@@ -202,6 +209,8 @@ impl CommandError {
             Self::Scope(error) => scope_hint(error),
             Self::User(error) => user_hint(error),
             Self::RunSql(error) => run_sql_hint(error),
+            Self::Seeds(error) => seeds_hint(error),
+            Self::Hook(error) => Some(error.hint()),
             Self::RunLog(RunLogError::Connect(error)) => connect_hint(error),
             Self::NoProgram { program } if program == "psql" => Some(
                 "install PostgreSQL's client, or name the folder it is in in `TENANTCTL_PG_BIN`"
@@ -225,54 +234,67 @@ impl CommandError {
     /// Says on stderr what went wrong, why, and what to do.
     pub(crate) fn report(&self, report: &Report) {
         report.error(printable_lines(&self.to_string()));
-        match self {
-            Self::Migrate(MigrateError::Disagree { disagreements }) => {
-                for (what, schemas) in disagreements {
-                    report.always(format!("  {what}\n    in {}", few(schemas.iter(), 5)));
-                }
-            }
-            Self::Migrate(MigrateError::Forbidden(findings)) => {
-                for finding in findings {
-                    report.always(file_finding(finding));
-                }
-            }
-            Self::RunSql(RunSqlError::Refused(refusals)) => {
-                for Refusal { message, advice, excerpt } in refusals {
-                    report.always(finding_lines(message, excerpt, advice));
-                }
-            }
-            Self::RunSql(RunSqlError::Statement { excerpt, .. }) => {
-                report.always(indent(excerpt));
-            }
-            Self::Domain(DomainError::Change(ChangeError::Busy { holders, .. })) => {
-                for holder in holders {
-                    report.always(format!("  held by {}", describe_holder(holder)));
-                }
-            }
-            _ => {}
-        }
-        let mut causes = Vec::new();
-        let mut source = self.source();
-        while let Some(cause) = source {
-            causes.push(cause.to_string());
-            report.always(format!("  caused by: {}", cause_text(cause)));
-            if let Some(error) = cause.downcast_ref::<SqlError>() {
-                report.always_lines(&sql_details(error));
-            }
-            source = cause.source();
-        }
+        report.always_lines(&self.details());
         if let Some(hint) = self.hint() {
             report.hint(hint);
         }
         if report.is_json() {
             let fields = serde_json::json!({
                 "message": self.to_string(),
-                "causes": causes,
+                "causes": self.causes().iter().map(ToString::to_string).collect::<Vec<_>>(),
                 "hint": self.hint(),
                 "exit_status": self.exit_code().number(),
             });
             report.object("error", fields);
         }
+    }
+
+    /// Returns what went wrong and why, a line each, for where many things can go wrong at once.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let mut lines = vec![format!("error: {}", printable_lines(&self.to_string()))];
+        lines.extend(self.details());
+        lines.iter().flat_map(|it| it.lines()).map(str::to_owned).collect()
+    }
+
+    fn details(&self) -> Vec<String> {
+        let mut lines = match self {
+            Self::Migrate(MigrateError::Disagree { disagreements }) => {
+                let line = |(what, schemas): &(String, Vec<_>)| {
+                    format!("  {what}\n    in {}", few(schemas.iter(), 5))
+                };
+                disagreements.iter().map(line).collect()
+            }
+            Self::Migrate(MigrateError::Forbidden(findings)) => {
+                findings.iter().map(file_finding).collect()
+            }
+            Self::RunSql(RunSqlError::Refused(refusals)) => {
+                let lines = |it: &Refusal| finding_lines(&it.message, &it.excerpt, &it.advice);
+                refusals.iter().map(lines).collect()
+            }
+            Self::RunSql(RunSqlError::Statement { excerpt, .. }) => vec![indent(excerpt)],
+            Self::Domain(DomainError::Change(ChangeError::Busy { holders, .. })) => {
+                let line = |holder| format!("  held by {}", describe_holder(holder));
+                holders.iter().map(line).collect()
+            }
+            _ => Vec::new(),
+        };
+        for cause in self.causes() {
+            lines.push(format!("  caused by: {}", cause_text(cause)));
+            if let Some(error) = cause.downcast_ref::<SqlError>() {
+                lines.extend(sql_details(error));
+            }
+        }
+        lines
+    }
+
+    fn causes(&self) -> Vec<&(dyn std::error::Error + 'static)> {
+        let mut causes = Vec::new();
+        let mut source = self.source();
+        while let Some(cause) = source {
+            causes.push(cause);
+            source = cause.source();
+        }
+        causes
     }
 }
 
@@ -468,6 +490,22 @@ fn folder_hint(error: &FolderError) -> Option<String> {
         FileProblem::NotUtf8 { .. } => Some("save it as UTF-8".into()),
         _ => None,
     })
+}
+
+fn seeds_hint(error: &SeedsError) -> Option<String> {
+    match error {
+        SeedsError::Missing { path } | SeedsError::Empty { path } => Some(format!(
+            "write one, such as `{}`, or name another folder under `[seeds]` in `tenantctl.toml`",
+            path.join("demo.sql").display()
+        )),
+        SeedsError::Unknown { known, .. } if known.is_empty() => None,
+        SeedsError::Unknown { known, .. } => {
+            let known = known.iter().map(|it| format!("`{it}`")).collect::<Vec<_>>();
+            Some(format!("the folder has {}", few(known.iter(), 20)))
+        }
+        SeedsError::File(FileProblem::NotUtf8 { .. }) => Some("save it as UTF-8".into()),
+        SeedsError::File(_) | SeedsError::Unreadable { .. } => None,
+    }
 }
 
 fn server_hint(error: &ServerError) -> Option<String> {

@@ -13,9 +13,8 @@ use crate::project::Timeout;
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "How")]
 pub(crate) struct ExecutionArgs {
-    /// How many schemas to work on at once [default: 4]
-    #[arg(long, short, value_name = "N", value_parser = jobs)]
-    jobs: Option<NonZeroUsize>,
+    #[command(flatten)]
+    pace: PaceArgs,
 
     /// The longest a statement waits for a lock, and so the longest it makes others wait; most
     /// attempts wait 200 ms [default: 2s]
@@ -37,17 +36,27 @@ pub(crate) struct ExecutionArgs {
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = limit)]
     reconnect_for: Duration,
 
+    /// Send each statement in a message of its own, in the same transaction
+    #[arg(long)]
+    one_by_one: bool,
+}
+
+/// How many at once, and when to stop.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "How")]
+pub(crate) struct PaceArgs {
+    /// How many schemas to work on at once [default: 4]
+    #[arg(long, short, value_name = "N", value_parser = jobs)]
+    jobs: Option<NonZeroUsize>,
+
     /// Start no further schema after so many have failed, a number or a share such as `2%`
-    #[arg(long, value_name = "N|P%", default_value = "100")]
-    max_failures: Share,
+    /// [default: 100]
+    #[arg(long, value_name = "N|P%")]
+    max_failures: Option<Share>,
 
     /// Start no further schema after one has failed
     #[arg(long)]
     fail_fast: bool,
-
-    /// Send each statement in a message of its own, in the same transaction
-    #[arg(long)]
-    one_by_one: bool,
 }
 
 fn jobs(given: &str) -> Result<NonZeroUsize, String> {
@@ -58,6 +67,36 @@ fn jobs(given: &str) -> Result<NonZeroUsize, String> {
 pub(crate) fn version(given: &str) -> Result<i64, String> {
     let digits = given.strip_prefix('V').unwrap_or(given);
     digits.parse().map_err(|_| "it is not a version such as `7`".into())
+}
+
+impl PaceArgs {
+    /// Returns how many schemas to work on at once: by the flag, then the configuration, then the
+    /// default.
+    pub(crate) fn jobs(&self, context: &mut Context) -> Result<usize, CommandError> {
+        let jobs = self.jobs.or(context.project()?.config.migrate.jobs);
+        Ok(jobs.map_or(ExecuteOptions::default().jobs, NonZeroUsize::get))
+    }
+
+    /// Returns the number of failures of `total` schemas after which to stop.
+    pub(crate) fn max_failures(&self, total: usize) -> usize {
+        let budget = self.max_failures.unwrap_or(Share::Number(100));
+        if self.fail_fast { 1 } else { budget.at_most(total) }
+    }
+
+    /// Returns what both say, or the flag that both give.
+    pub(crate) fn and(&self, other: &Self) -> Result<Self, &'static str> {
+        if self.jobs.is_some() && other.jobs.is_some() {
+            return Err("--jobs");
+        }
+        if self.max_failures.is_some() && other.max_failures.is_some() {
+            return Err("--max-failures");
+        }
+        Ok(Self {
+            jobs: self.jobs.or(other.jobs),
+            max_failures: self.max_failures.or(other.max_failures),
+            fail_fast: self.fail_fast || other.fail_fast,
+        })
+    }
 }
 
 impl ExecutionArgs {
@@ -78,7 +117,6 @@ impl ExecutionArgs {
             Some(Timeout::After(duration)) => Some(duration),
             None => default,
         };
-        let max_failures = if self.fail_fast { 1 } else { self.max_failures.at_most(total) };
         Ok(ExecuteOptions {
             mode,
             jobs,
@@ -90,7 +128,7 @@ impl ExecutionArgs {
             ),
             retries: self.retries,
             reconnect_for: self.reconnect_for,
-            max_failures: Some(max_failures),
+            max_failures: Some(self.pace.max_failures(total)),
             one_by_one: self.one_by_one,
             path,
             waves: Waves::default(),
@@ -99,8 +137,6 @@ impl ExecutionArgs {
 
     /// Returns how many schemas are worked on at once.
     pub(crate) fn jobs(&self, context: &mut Context) -> Result<usize, CommandError> {
-        let config = &context.project()?.config.migrate;
-        let default = ExecuteOptions::default().jobs;
-        Ok(self.jobs.or(config.jobs).map_or(default, NonZeroUsize::get))
+        self.pace.jobs(context)
     }
 }

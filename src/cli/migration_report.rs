@@ -114,6 +114,7 @@ impl MigrationReport {
                 Mode::Baseline => "recorded",
                 Mode::Create => "created with",
                 Mode::Adopt => "adopted with",
+                Mode::Seed => "ran",
             };
             let schema = printable(schema.as_str());
             match migrations.is_empty() {
@@ -123,7 +124,7 @@ impl MigrationReport {
         }
         let fields = json!({
             "schema": schema.as_str(),
-            "migrations": migrations,
+            if self.mode == Mode::Seed { "seeds" } else { "migrations" }: migrations,
             "seconds": elapsed.as_secs_f64(),
         });
         self.report.object(event_type(self.mode), fields);
@@ -227,6 +228,7 @@ fn event_type(mode: Mode) -> &'static str {
         Mode::Baseline => "recorded",
         Mode::Create => "created",
         Mode::Adopt => "adopted",
+        Mode::Seed => "seeded",
     }
 }
 
@@ -238,6 +240,7 @@ fn done(mode: Mode) -> &'static str {
         Mode::Baseline => "recorded",
         Mode::Create => "created",
         Mode::Adopt => "adopted",
+        Mode::Seed => "seeded",
     }
 }
 
@@ -278,6 +281,44 @@ pub(crate) fn answer_created(
     code
 }
 
+/// Says how seeds that were run in many schemas ended, and returns the exit status.
+pub(crate) fn answer_seeded(report: &Report, seeds: &[String], outcome: &Outcome) -> ExitCode {
+    let code = exit_code(outcome, 0);
+    explain(report, Mode::Seed, outcome);
+    summarise(report, Mode::Seed, outcome, 0, code);
+    // The same command would do again what is done.
+    let left = left(outcome);
+    match left.len() {
+        0 => {}
+        1..=SHOWN => {
+            let seeds: Vec<String> = seeds.iter().map(|it| shell_word(it)).collect();
+            let (seeds, schemas) = (seeds.join(" "), selected(&left));
+            let is_unanswered =
+                outcome.failed.iter().any(|(_, it)| matches!(it.cause, Cause::Unanswered));
+            let before = if is_unanswered { "look at the data first; " } else { "" };
+            report.hint(format!("{before}for what is left: `tenantctl seed {seeds}{schemas}`"));
+        }
+        _ => report.hint(
+            "the same command would run again where it is done; for what is left, give the names, \
+             which `--verbose` shows, with `--schemas-from FILE`",
+        ),
+    }
+    code
+}
+
+/// Returns the schemas that are not done.
+fn left(outcome: &Outcome) -> Vec<&SchemaName> {
+    let failed = outcome.failed.iter().map(|(schema, _)| schema);
+    let busy = outcome.busy.iter().map(|(schema, _)| schema);
+    failed.chain(busy).chain(&outcome.not_attempted).collect()
+}
+
+/// Returns ` --schema=acme --schema=globex`.
+fn selected(schemas: &[&SchemaName]) -> String {
+    let flags = schemas.iter().map(|name| format!(" --schema={}", shell_word(name.as_str())));
+    flags.collect()
+}
+
 /// Explains what is not done, and why.
 pub(crate) fn explain(report: &Report, mode: Mode, outcome: &Outcome) {
     explain_failures(report, mode, outcome);
@@ -313,7 +354,7 @@ fn participle(mode: Mode) -> &'static str {
 fn noun(mode: Mode) -> &'static str {
     match mode {
         Mode::Create | Mode::Adopt => "tenant",
-        Mode::Apply | Mode::Rehearse | Mode::Baseline => "schema",
+        Mode::Apply | Mode::Rehearse | Mode::Baseline | Mode::Seed => "schema",
     }
 }
 
@@ -368,7 +409,10 @@ fn explain_failure(report: &Report, mode: Mode, failure: &Failure, schemas: &[&S
     };
     match &failure.site {
         Some(site) => {
-            report.error(format!("migration {} could not be applied to {to}", site.migration));
+            report.error(match site.migration.starts_with("seed ") {
+                true => format!("{} could not be run in {to}", site.migration),
+                false => format!("migration {} could not be applied to {to}", site.migration),
+            });
         }
         None => report.error(format!("{to} could not be {}", participle(mode))),
     }
@@ -527,9 +571,7 @@ pub(crate) fn exit_code(outcome: &Outcome, refused: usize) -> ExitCode {
 
 /// Returns the command that goes on from here, with the schemas' names where they are few.
 fn hint(outcome: &Outcome, by_name: bool) -> Option<String> {
-    let failed = outcome.failed.iter().map(|(schema, _)| schema);
-    let busy = outcome.busy.iter().map(|(schema, _)| schema);
-    let left: Vec<&SchemaName> = failed.chain(busy).chain(&outcome.not_attempted).collect();
+    let left = left(outcome);
     let left_behind = outcome.failed.iter().any(|(_, it)| !it.left_behind.is_empty());
     let needs_mending = outcome.failed.iter().any(|(_, it)| needs_mending(it));
     let before = match (needs_mending, left_behind) {
@@ -544,8 +586,7 @@ fn hint(outcome: &Outcome, by_name: bool) -> Option<String> {
              is not done twice"
         )),
         1..=SHOWN if by_name => {
-            let names = left.iter().map(|name| format!(" --schema={}", shell_word(name.as_str())));
-            let names: String = names.collect();
+            let names = selected(&left);
             Some(format!("{before}run `tenantctl migrate-schemas{names}`"))
         }
         _ => Some(format!("{before}run the same command again: it does only what is left")),
@@ -559,6 +600,7 @@ fn needs_mending(failure: &Failure) -> bool {
         Cause::Interrupted
             | Cause::Cancelled(_)
             | Cause::Unknown
+            | Cause::Unanswered
             | Cause::Lost(_)
             | Cause::Unsettled
     ) || !failure.left_behind.is_empty()

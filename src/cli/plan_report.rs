@@ -8,10 +8,11 @@ use super::report::Report;
 use super::text::{count, few, printable};
 use crate::event::Wave;
 use crate::migration::{
-    MigrationSet, Origin, Script, ScriptOptions, State, Subject, Survey, Waves,
+    ExecuteOptions, Found, History, Kind, MigrationSet, Origin, Script, ScriptOptions, State,
+    Subject, Survey, Waves,
 };
 use crate::name::SchemaName;
-use crate::tenant::{Migrate, Prepared};
+use crate::tenant::{Migrate, Prepared, PreparedSeeds};
 
 /// Prints the plans.
 pub(crate) fn answer(
@@ -41,6 +42,54 @@ pub(crate) fn answer(
         report.say("the tenants are known only once the shared migrations have made the registry");
     }
     report.object("dry_run", json!({ "clean": is_empty }));
+}
+
+/// Prints what seeds would do.
+pub(crate) fn seeds(
+    report: &Report,
+    seeds: &MigrationSet,
+    prepared: &PreparedSeeds,
+    options: &ExecuteOptions,
+) {
+    let (mut schemas, mut missing) = (Vec::new(), Vec::new());
+    for (schema, found) in &prepared.fleet.schemas {
+        match found {
+            Found::NoSchema => missing.push(schema),
+            _ => schemas.push(schema),
+        }
+    }
+    for schema in missing {
+        report.warn(format!("schema `{schema}` is missing"));
+    }
+    let files: Vec<usize> = (0..seeds.folder().files().len()).collect();
+    let names: Vec<String> = files.iter().map(|&file| seeds.label(file)).collect();
+    let mut sql = Vec::new();
+    if let Some(first) = schemas.first() {
+        let options = ScriptOptions {
+            lock_timeout: options.lock_timeout,
+            statement_timeout: options.statement_timeout,
+            path: options.path.clone(),
+            rehearse: false,
+            application_name: "tenantctl".into(),
+            server_version: prepared.server_version,
+        };
+        let history = History::default();
+        let (migrations, files) = (seeds, files.as_slice());
+        let subject =
+            Subject { schema: first, history: &history, migrations, files, creation: None };
+        let script = Script::seed(subject, &options, None);
+        report.answer(format!(
+            "-- {}: {}",
+            count(schemas.len(), "schema"),
+            few(schemas.iter(), 20)
+        ));
+        report.answer(format!("-- {}, shown for {}", names.join(", "), printable(first.as_str())));
+        print(report, seeds, &script, false);
+        sql = script.steps.into_iter().map(|step| step.sql).collect();
+    } else {
+        report.answer("-- there is nothing to do");
+    }
+    report.object("plan", json!({ "schemas": schemas, "seeds": names, "sql": sql }));
 }
 
 /// Prints in which waves the tenants would be migrated, where there are several.
@@ -140,6 +189,9 @@ fn ended(sql: &str) -> String {
 fn heading(set: &MigrationSet, origin: Origin, is_later: bool) -> String {
     match origin {
         Origin::Guard if is_later => "the same checks again, on the history as it is by then",
+        Origin::Guard if of_seeds(set) => {
+            "go on only where the schema is there and nobody else works on it"
+        }
         Origin::Guard => {
             "go on only where the schema is there, nobody else works on it, and its history is \
              what this was made from"
@@ -147,10 +199,17 @@ fn heading(set: &MigrationSet, origin: Origin, is_later: bool) -> String {
         Origin::Begin => "what everything below runs with",
         Origin::CreateSchema => "the schema",
         Origin::HistoryTable => "where to record what is applied",
-        Origin::File { file, .. } => return set.file(file).path.display().to_string(),
+        Origin::File { file, .. } | Origin::Seed { file, .. } => {
+            return set.file(file).path.display().to_string();
+        }
         Origin::Note => "what belongs to the schema, for the check below",
         Origin::Audit => "fail if anything outside the schema was changed",
+        Origin::Record | Origin::End if of_seeds(set) => "commit it",
         Origin::Record | Origin::Register(_) | Origin::End => "record it",
     }
     .to_owned()
+}
+
+fn of_seeds(set: &MigrationSet) -> bool {
+    set.folder().files().iter().any(|it| it.kind == Kind::Seed)
 }

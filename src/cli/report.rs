@@ -53,11 +53,7 @@ impl Report {
     /// Writes an object of the answer; nothing for people.
     pub(crate) fn object(&self, kind: &str, fields: Value) {
         if self.is_json() {
-            let mut object = serde_json::Map::from_iter([("type".to_owned(), json!(kind))]);
-            if let Value::Object(fields) = fields {
-                object.extend(fields);
-            }
-            to_stdout(&Value::Object(object));
+            to_stdout(&object(kind, fields));
         }
     }
 
@@ -74,12 +70,13 @@ impl Report {
         } else if is_table {
             to_stdout(&table(header, rows));
         } else {
-            to_stdout(&header.join("\t"));
-            for row in rows {
-                let cells = row.iter().map(|cell| tsv(cell.as_deref().unwrap_or_default()));
-                to_stdout(&cells.collect::<Vec<_>>().join("\t"));
-            }
+            to_stdout(&separated(header, rows));
         }
+    }
+
+    /// Writes a line of the answer as it is, in whatever format it has been written.
+    pub(crate) fn line(&self, text: impl Display) {
+        to_stdout(&text);
     }
 
     /// Says something on the way.
@@ -114,6 +111,25 @@ impl Report {
     pub(crate) fn hint(&self, text: impl Display) {
         to_stderr(&format_args!("{HINT}hint:{HINT:#} {text}"));
     }
+}
+
+/// Returns an object as a line of JSON.
+pub(crate) fn object(kind: &str, fields: Value) -> Value {
+    let mut object = serde_json::Map::from_iter([("type".to_owned(), json!(kind))]);
+    if let Value::Object(fields) = fields {
+        object.extend(fields);
+    }
+    Value::Object(object)
+}
+
+/// Returns a list as tab-separated values with a header line.
+pub(crate) fn separated(header: &[&str], rows: &[Vec<Option<String>>]) -> String {
+    let mut lines = vec![header.join("\t")];
+    for row in rows {
+        let cells = row.iter().map(|cell| tsv(cell.as_deref().unwrap_or_default()));
+        lines.push(cells.collect::<Vec<_>>().join("\t"));
+    }
+    lines.join("\n")
 }
 
 /// Returns a table as it is shown in a terminal.

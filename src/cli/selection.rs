@@ -76,6 +76,32 @@ impl SelectionArgs {
         }
     }
 
+    /// Whether stdin is read for names.
+    pub(crate) fn reads_stdin(&self) -> bool {
+        self.schemas_from.as_deref() == Some(Path::new("-"))
+    }
+
+    /// Returns what both select together, or the flag that only one of them may give.
+    pub(crate) fn and(&self, other: &Self) -> Result<Self, &'static str> {
+        if self.condition.is_some() && other.condition.is_some() {
+            return Err("--where");
+        }
+        if self.schemas_from.is_some() && other.schemas_from.is_some() {
+            return Err("--schemas-from");
+        }
+        let both = |these: &[String], those: &[String]| [these, those].concat();
+        Ok(Self {
+            shared: self.shared || other.shared,
+            tenants: self.tenants || other.tenants,
+            all: self.all || other.all,
+            schema: both(&self.schema, &other.schema),
+            matching: both(&self.matching, &other.matching),
+            exclude: both(&self.exclude, &other.exclude),
+            condition: self.condition.clone().or(other.condition.clone()),
+            schemas_from: self.schemas_from.clone().or(other.schemas_from.clone()),
+        })
+    }
+
     fn selection(&self) -> Result<Selection, CommandError> {
         let mut names = self.schema.clone();
         if let Some(path) = &self.schemas_from {

@@ -29,6 +29,8 @@ pub enum Mode {
     Create,
     /// Register a schema that is there, as it is.
     Adopt,
+    /// Run every file, whatever the history, and record nothing.
+    Seed,
 }
 
 /// How plans are carried out.
@@ -148,6 +150,8 @@ pub struct Executor<'a> {
     pub spare: &'a Spare,
     /// The migrations.
     pub migrations: &'a MigrationSet,
+    /// What else is run in a schema that is created, in the end.
+    pub seeds: Option<&'a MigrationSet>,
     /// How plans are made.
     pub plan: PlanOptions,
     /// How they are carried out.

@@ -7,13 +7,16 @@ use refinery_core::{error::Kind as RefineryError, parse_migration_name};
 /// refinery's expression allows the prefix `|` as well, and then panics.
 const PREFIXES: [char; 2] = ['V', 'U'];
 
-/// refinery's two kinds of migration.
+/// What kind of file it is: refinery has the first two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// `V…`: applied in the order of their versions.
     Versioned,
     /// `U…`: applied whenever they are not in the history yet.
     Unversioned,
+    /// No migration at all, but data for a tenant, which no history records. Its version is its
+    /// place among those that are run.
+    Seed,
 }
 
 /// Why a version cannot be one.
@@ -139,6 +142,7 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Kind::Versioned => "V",
             Kind::Unversioned => "U",
+            Kind::Seed => "seed ",
         })
     }
 }

@@ -81,6 +81,11 @@ impl MigrationFolder {
         Ok(Self { path, files })
     }
 
+    /// Returns files that were read from a folder, in the order of their versions.
+    pub(super) fn of_files(path: &Path, files: Vec<MigrationFile>) -> Self {
+        Self { path: path.to_owned(), files }
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::executor::{ExecuteOptions, Mode};
 use super::set::MigrationSet;
 use crate::event::{Event, Observer};
-use crate::pg::{ConnectError, Database, Incomplete, Row, Spare, SqlError};
+use crate::pg::{ConnectError, Connection, Database, Incomplete, Row, Spare, SqlError};
 
 /// A transaction that has been open for so long is worth a warning.
 const LONG: Duration = Duration::from_secs(60);
@@ -84,6 +84,17 @@ pub async fn check(
         observer.observe(&Event::Warning(warning));
     }
     Ok(ExecuteOptions { jobs, ..options.clone() })
+}
+
+/// Returns how many of `wanted` connections the server has room for, at least one, and what should
+/// be said where those are fewer.
+pub async fn room_for(
+    connection: &mut Connection,
+    wanted: usize,
+) -> Result<(usize, Option<String>), Incomplete> {
+    let server = Server::from(&connection.ask(&question()).await?.rows[0]);
+    let jobs = server.jobs(wanted);
+    Ok((jobs, server.fewer_jobs(wanted, jobs)))
 }
 
 async fn refuse_pooler(

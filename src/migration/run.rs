@@ -19,7 +19,7 @@ use super::script::Registration;
 use super::worker::{Verdict, Worker};
 use crate::event::{Blockage, Cause, Event, Failure, Wave};
 use crate::name::SchemaName;
-use crate::pg::{ConnectError, Incomplete, Lane, literal};
+use crate::pg::{ConnectError, Incomplete, Lane};
 
 /// A backend is replaced after it has migrated so many schemas: what it learnt of ten tables in
 /// each would otherwise grow to hundreds of megabytes.
@@ -219,6 +219,7 @@ impl<'a> Run<'a> {
         let plan = match self.executor.options.mode {
             // What its migrations make is there already, or will be told by a baseline.
             Mode::Adopt => Plan::default(),
+            Mode::Seed => Plan { pending: (0..folder.files().len()).collect(), ..Plan::default() },
             _ => Plan::new(folder, &history, self.executor.plan),
         };
         let trial = self.trial(&plan.pending);
@@ -523,6 +524,9 @@ impl<'a> Run<'a> {
     }
 
     fn last_version(&self, task: &Task) -> Option<i64> {
+        if self.executor.options.mode == Mode::Seed {
+            return task.from;
+        }
         let last = task.planned.plan.pending.last();
         let version = |&file: &usize| self.executor.migrations.file(file).version;
         last.map(version).or(task.planned.history.version())
@@ -531,7 +535,9 @@ impl<'a> Run<'a> {
     fn labels(&self, task: &Task) -> Vec<String> {
         let plan = &task.planned.plan;
         let pending = plan.pending.iter().map(|&file| self.executor.migrations.label(file));
-        task.applied.iter().cloned().chain(pending).collect()
+        let seeds = task.creation.as_ref().and(self.executor.seeds).into_iter();
+        let seeds = seeds.flat_map(|it| (0..it.folder().files().len()).map(|file| it.label(file)));
+        task.applied.iter().cloned().chain(pending).chain(seeds).collect()
     }
 
     fn up_to_date(&self, task: &Task) {
@@ -611,6 +617,8 @@ impl<'a> Run<'a> {
                     self.applied(&task, Duration::ZERO);
                     continue;
                 }
+                // No history tells whether a seed's COMMIT came before that.
+                Some(_) if self.executor.options.mode == Mode::Seed => Cause::Unanswered,
                 Some(_) => Cause::Interrupted,
                 None => Cause::Unknown,
             };
@@ -644,15 +652,7 @@ impl<'a> Run<'a> {
     async fn terminate(&self) -> Result<(), Incomplete> {
         let mut lane = self.executor.spare.lane().await;
         let connection = lane.serve(0).await.map_err(Incomplete::Lost)?;
-        let mine = format!(
-            "from pg_stat_activity where starts_with(application_name, {})",
-            literal(&self.name)
-        );
-        connection.ask(&format!("select pg_terminate_backend(pid) {mine}")).await?;
-        while connection.ask(&format!("select 1 {mine}")).await?.affected > 0 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        Ok(())
+        connection.end_backends(&self.name).await
     }
 
     fn finish(self) -> Outcome {

@@ -60,6 +60,13 @@ pub enum Origin {
         /// Index of the statement in its file.
         statement: usize,
     },
+    /// The same of the `file`th seed, in a schema that is being created.
+    Seed {
+        /// Index of the seed.
+        file: usize,
+        /// Index of the statement in its file.
+        statement: usize,
+    },
     /// What the audit needs to know from before.
     Note,
     /// The audit.
@@ -123,6 +130,8 @@ pub struct Creating<'a> {
     pub may_be_there: bool,
     /// The rows to write in this step, which is then the last.
     pub register: Option<&'a [Registration]>,
+    /// What is run in the last step, after the migrations.
+    pub seeds: Option<&'a MigrationSet>,
 }
 
 /// A row that registers a schema.
@@ -156,25 +165,26 @@ impl Script {
         used_up_in_trial: Option<bool>,
     ) -> Self {
         let mut script = Self::default();
-        let used_up = used_up_in_trial.filter(|_| is_audited(subject));
         script.begin(subject, options);
-        script.own_relations(subject);
-        if let Some(used_up) = used_up {
-            for note in beyond::notes(subject.schema, &options.path, used_up) {
-                script.push(Origin::Note, note);
-            }
-        }
-        for &file in subject.files {
-            script.file(subject.migrations, file);
-        }
-        script.audit(subject);
-        if used_up.is_some() {
-            for check in beyond::check(subject.schema, &options.path) {
-                script.push(Origin::Audit, check);
-            }
-        }
+        script.files(subject, options, used_up_in_trial);
         script.record(subject);
         script.register(subject);
+        script.end(options);
+        script
+    }
+
+    /// Returns the transaction that runs `subject`'s files and records nothing; on the first schema
+    /// of all with the search of [`Script::trial`].
+    pub fn seed(
+        subject: Subject<'_>,
+        options: &ScriptOptions,
+        used_up_in_trial: Option<bool>,
+    ) -> Self {
+        let mut script = Self::default();
+        script.open(subject, options);
+        script.push(Origin::Guard, lock_guard(subject.schema));
+        script.files(subject, options, used_up_in_trial);
+        script.settle();
         script.end(options);
         script
     }
@@ -219,9 +229,13 @@ impl Script {
         self.steps.push(Step { sql: sql.into(), origin, alone: false });
     }
 
-    fn begin(&mut self, subject: Subject<'_>, options: &ScriptOptions) {
+    fn open(&mut self, subject: Subject<'_>, options: &ScriptOptions) {
         self.push(Origin::Begin, "begin isolation level read committed, read write");
         self.push(Origin::Begin, settings(subject.schema, options, true));
+    }
+
+    fn begin(&mut self, subject: Subject<'_>, options: &ScriptOptions) {
+        self.open(subject, options);
         self.guard(subject);
         // A schema to which no file is ever applied needs no history.
         if subject.history.width.is_none() && !subject.files.is_empty() {
@@ -248,6 +262,32 @@ impl Script {
         }
     }
 
+    /// What is to be run, between what has to be known from before and the audit.
+    fn files(
+        &mut self,
+        subject: Subject<'_>,
+        options: &ScriptOptions,
+        used_up_in_trial: Option<bool>,
+    ) {
+        let used_up = used_up_in_trial.filter(|_| is_audited(subject));
+        self.own_relations(subject);
+        if let Some(used_up) = used_up {
+            for note in beyond::notes(subject.schema, &options.path, used_up) {
+                self.push(Origin::Note, note);
+            }
+        }
+        for &file in subject.files {
+            self.file(subject.migrations, file);
+        }
+        self.seeds(subject);
+        self.audit(subject);
+        if used_up.is_some() {
+            for check in beyond::check(subject.schema, &options.path) {
+                self.push(Origin::Audit, check);
+            }
+        }
+    }
+
     fn own_relations(&mut self, subject: Subject<'_>) {
         if is_audited(subject) && may_drop(subject) {
             self.push(Origin::Note, note_own_relations(subject.schema));
@@ -261,6 +301,15 @@ impl Script {
         }
     }
 
+    fn seeds(&mut self, subject: Subject<'_>) {
+        for (seeds, file) in seeds_of(subject) {
+            for (statement, it) in seeds.statements(file).iter().enumerate() {
+                let origin = Origin::Seed { file, statement };
+                self.steps.push(Step { sql: it.text.clone(), origin, alone: it.alone });
+            }
+        }
+    }
+
     fn audit(&mut self, subject: Subject<'_>) {
         if is_audited(subject) {
             let schema = identifier(subject.schema.as_str());
@@ -271,13 +320,18 @@ impl Script {
         }
     }
 
-    fn record(&mut self, subject: Subject<'_>) {
+    /// Leaves nothing of what the files have done to the transaction.
+    fn settle(&mut self) {
         // What a file's functions may have changed in spite of its grammar must not decide who
         // writes the history, nor be found by whoever the session serves next. Deferred triggers
         // run while the settings are still the file's.
         self.push(Origin::Record, "set constraints all immediate");
         self.push(Origin::Record, "reset role");
         self.push(Origin::Record, "discard temp");
+    }
+
+    fn record(&mut self, subject: Subject<'_>) {
+        self.settle();
         for statement in widening(subject) {
             self.push(Origin::Record, statement);
         }
@@ -437,14 +491,26 @@ pub(super) fn create_history_table(schema: &SchemaName, width: Width) -> String 
 
 /// Whether the transaction must stay within its schema, and is made to prove it.
 fn is_audited(subject: Subject<'_>) -> bool {
-    subject.migrations.is_confined() && !subject.migrations.may_leave(subject.files)
+    let seeds_may_leave = seeds_of(subject).any(|(seeds, file)| seeds.may_leave(&[file]));
+    subject.migrations.is_confined()
+        && !subject.migrations.may_leave(subject.files)
+        && !seeds_may_leave
+}
+
+/// Returns the seeds that are run in this step of a schema's creation.
+fn seeds_of(subject: Subject<'_>) -> impl Iterator<Item = (&MigrationSet, usize)> {
+    let seeds = subject.creation.filter(|it| it.register.is_some()).and_then(|it| it.seeds);
+    seeds
+        .into_iter()
+        .flat_map(|seeds| (0..seeds.folder().files().len()).map(move |file| (seeds, file)))
 }
 
 /// Whether one of the files may drop a relation, be it an index that is built anew. What may not
 /// is what migrations mostly are, and then there is nothing to note beforehand.
 fn may_drop(subject: Subject<'_>) -> bool {
     let statements = subject.files.iter().flat_map(|&file| subject.migrations.statements(file));
-    statements.into_iter().any(|statement| match statement.kind() {
+    let seeds = seeds_of(subject).flat_map(|(seeds, file)| seeds.statements(file));
+    statements.chain(seeds).any(|statement| match statement.kind() {
         "CREATE TABLE" | "CREATE INDEX" | "CREATE SEQUENCE" | "CREATE VIEW" | "CREATE TYPE"
         | "CREATE FUNCTION" | "CREATE TRIGGER" | "INSERT" | "UPDATE" | "DELETE" => false,
         "ALTER TABLE" => {
@@ -666,6 +732,49 @@ mod tests {
         let end = [Audit, Audit, Record, Record, Record, Record, End, End];
         assert_eq!(origins, [&begin[..], &[file(0), file(1)], &end].concat());
         assert_eq!(script.steps.last().unwrap().sql, "commit");
+    }
+
+    fn creation<'a>(seeds: &'a MigrationSet, register: Option<&'a [Registration]>) -> Creating<'a> {
+        Creating { is_new: true, may_be_there: false, register, seeds: Some(seeds) }
+    }
+
+    #[test]
+    fn seeds_come_after_the_migrations_of_the_last_step_and_before_the_audit() {
+        let (set, seeds) = (set(&[NOTES]), set(&[("V1__seed.sql", "delete from notes")]));
+        let history = History::default();
+        let origins = |register| {
+            let subject = Subject {
+                schema: &SchemaName::registered("acme"),
+                history: &history,
+                migrations: &set,
+                files: &[0],
+                creation: Some(creation(&seeds, register)),
+            };
+            let script = Script::apply(subject, &options());
+            script.steps.iter().map(|it| it.origin).collect::<Vec<_>>()
+        };
+        let seed = Origin::Seed { file: 0, statement: 0 };
+        let last = origins(Some(&[]));
+        let at = last.iter().position(|it| *it == seed).unwrap();
+        assert_eq!(last[at - 1], Origin::File { file: 0, statement: 1 });
+        assert_eq!(last[at + 1], Origin::Audit);
+        assert!(!origins(None).contains(&seed));
+    }
+
+    #[test]
+    fn a_seed_is_neither_guarded_by_the_history_nor_recorded_in_it() {
+        let seeds = set(&[("V1__seed.sql", "insert into notes values (1)")]);
+        let subject = Subject {
+            schema: &SchemaName::registered("acme"),
+            history: &History::default(),
+            migrations: &seeds,
+            files: &[0],
+            creation: None,
+        };
+        let script = Script::seed(subject, &options(), None);
+        assert!(!text(&script).contains(HISTORY_TABLE));
+        assert_eq!(script.steps.last().unwrap().sql, "commit");
+        assert!(script.steps.iter().any(|it| it.origin == Origin::Audit));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use super::plan;
 use super::script::DROPPED;
 use super::sql::{self, Context, Finding, Folder, Header, Position, Rule, Statement};
-use super::{MigrationFile, MigrationFolder, Width};
+use super::{Kind, MigrationFile, MigrationFolder, Width};
 use crate::event::Site;
 
 /// The migrations of one folder. Their SQL is parsed when it is first asked for, so that looking
@@ -42,7 +42,10 @@ impl MigrationSet {
     /// Returns how a migration is called in messages: ``V2 `add_orders` ``.
     pub fn label(&self, index: usize) -> String {
         let file = self.file(index);
-        format!("{}{} `{}`", file.kind, file.version, file.name)
+        match file.kind {
+            Kind::Seed => format!("seed `{}`", file.name),
+            kind => format!("{kind}{} `{}`", file.version, file.name),
+        }
     }
 
     /// Returns the statements of the `index`th file.
@@ -100,27 +103,29 @@ impl MigrationSet {
     /// Returns where `files` speak of the first of some relations, `schema.relation` with commas
     /// between; `None` where it is not plain which of the files it was.
     pub(super) fn mention(&self, files: &[usize], relations: &str) -> Option<Site> {
-        let first = relations.split(", ").next()?;
-        let name = match first {
-            DROPPED => "drop".to_owned(),
-            _ => first.rsplit('.').next()?.to_ascii_lowercase(),
-        };
-        let mentions: Vec<(usize, usize, usize)> = files
-            .iter()
-            .filter_map(|&file| {
-                let statements = self.statements(file).iter().enumerate();
-                let mut found = statements.filter_map(|(index, it)| {
-                    word_at(&it.text.to_ascii_lowercase(), &name)
-                        .map(|offset| (file, index, offset))
-                });
-                found.next()
-            })
-            .collect();
-        match (mentions.as_slice(), files) {
-            ([(file, statement, offset)], _) => Some(self.site(*file, *statement, Some(*offset))),
-            ([], [file]) => Some(self.site_at(*file, 1, None)),
+        let mut mentions = self.mentions(files, relations);
+        match (mentions.len(), files) {
+            (1, _) => mentions.pop(),
+            (0, [file]) => Some(self.site_at(*file, 1, None)),
             _ => None,
         }
+    }
+
+    /// Returns where each of `files` that speaks of the first of some relations does so.
+    pub(super) fn mentions(&self, files: &[usize], relations: &str) -> Vec<Site> {
+        let first = relations.split(", ").next().unwrap_or_default();
+        let name = match first {
+            DROPPED => "drop".to_owned(),
+            _ => first.rsplit('.').next().unwrap_or_default().to_ascii_lowercase(),
+        };
+        let mention = |&file: &usize| {
+            let mut statements = self.statements(file).iter().enumerate();
+            statements.find_map(|(index, it)| {
+                let offset = word_at(&it.text.to_ascii_lowercase(), &name)?;
+                Some(self.site(file, index, Some(offset)))
+            })
+        };
+        files.iter().filter_map(mention).collect()
     }
 
     /// Whether one of `files` says `name`, such as `public.users`, in so many letters.

@@ -13,6 +13,7 @@ use super::queue::Task;
 use super::script::{
     self, Creating, Message, Origin, REFUSAL, Script, ScriptOptions, Step, Subject,
 };
+use super::set::MigrationSet;
 use crate::event::{Blockage, BlockageKind, Cause, Failure, Site};
 use crate::name::SchemaName;
 use crate::pg::{ConnectError, Connection, Incomplete, Lane, SqlError};
@@ -130,10 +131,12 @@ impl<'a> Worker<'a> {
                 is_new: it.is_new,
                 may_be_there: it.may_be_there,
                 register: is_last.then_some(&*it.register),
+                seeds: self.executor.seeds,
             }),
         };
         let script = match self.executor.options.mode {
             Mode::Baseline => Script::baseline(subject, &options),
+            Mode::Seed => Script::seed(subject, &options, is_trial.then_some(used_up)),
             Mode::Apply | Mode::Rehearse | Mode::Create | Mode::Adopt if is_trial => {
                 Script::trial(subject, &options, used_up)
             }
@@ -222,7 +225,11 @@ impl<'a> Worker<'a> {
 
     fn lost(&mut self, error: ConnectError) -> Verdict {
         self.lane.abandon();
-        Verdict::Lost(error)
+        match self.executor.options.mode {
+            // No history tells whether it was committed, and it is not to happen twice.
+            Mode::Seed => Verdict::LostMidway(error, Box::new(Cause::Unanswered.into())),
+            _ => Verdict::Lost(error),
+        }
     }
 
     /// Rolls back, and says what a refused statement means.
@@ -251,7 +258,13 @@ impl<'a> Worker<'a> {
             Some(other) => {
                 let touched = script::touched(other.strip_prefix("outside:").unwrap_or(other));
                 let files = &task.planned.plan.pending;
-                let site = self.executor.migrations.mention(files, &touched);
+                let seeds = task.creation.as_ref().and(self.executor.seeds);
+                let site = match seeds {
+                    None => self.executor.migrations.mention(files, &touched),
+                    Some(seeds) => {
+                        mention_of_either(self.executor.migrations, files, seeds, &touched)
+                    }
+                };
                 let cause = Cause::Outside { touched };
                 Verdict::Failed(Box::new(Failure { site, ..cause.into() }))
             }
@@ -306,6 +319,19 @@ impl<'a> Worker<'a> {
     }
 }
 
+/// Returns where migrations and seeds speak of a relation, where it is plain which of them it was.
+fn mention_of_either(
+    migrations: &MigrationSet,
+    files: &[usize],
+    seeds: &MigrationSet,
+    touched: &str,
+) -> Option<Site> {
+    let all: Vec<usize> = (0..seeds.folder().files().len()).collect();
+    let mut mentions = migrations.mentions(files, touched);
+    mentions.extend(seeds.mentions(&all, touched));
+    mentions.pop().filter(|_| mentions.is_empty())
+}
+
 /// What was noticed while a script ran.
 struct Seen {
     holders: Vec<crate::event::Holder>,
@@ -350,10 +376,15 @@ impl Refused {
     }
 
     fn site(&self, executor: Executor<'_>) -> Option<Site> {
-        let Origin::File { file, statement } = self.step.origin else {
-            return None;
-        };
-        Some(executor.migrations.site(file, statement, self.offset))
+        match self.step.origin {
+            Origin::File { file, statement } => {
+                Some(executor.migrations.site(file, statement, self.offset))
+            }
+            Origin::Seed { file, statement } => {
+                Some(executor.seeds?.site(file, statement, self.offset))
+            }
+            _ => None,
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! One connection, spoken to in simple-protocol messages.
 
+use std::time::Duration;
+
 use futures_util::StreamExt as _;
 use sqlx::postgres::{PgConnection, PgDatabaseError, PgRow};
 use sqlx::{AssertSqlSafe, Column as _, Either, Executor as _, Row as _, ValueRef as _};
@@ -183,6 +185,20 @@ impl Connection {
     /// Ends a transaction that a failed message left open.
     pub async fn roll_back(&mut self) -> Result<(), Incomplete> {
         self.send_for("rollback".into(), 0).await.map(drop)
+    }
+
+    /// Ends the connections whose `application_name` begins with `prefix`, and waits until they are
+    /// gone.
+    pub(crate) async fn end_backends(&mut self, prefix: &str) -> Result<(), Incomplete> {
+        let them = format!(
+            "from pg_stat_activity where starts_with(application_name, {})",
+            literal(prefix)
+        );
+        self.ask(&format!("select pg_terminate_backend(pid) {them}")).await?;
+        while self.ask(&format!("select 1 {them}")).await?.affected > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
     }
 
     /// Closes the connection in good order.

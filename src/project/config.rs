@@ -1,7 +1,7 @@
 //! What `tenantctl.toml` says. Its defaults are what holds without one.
 
 use std::{
-    fs, io,
+    fmt, fs, io,
     num::NonZeroUsize,
     ops::Range,
     path::{Path, PathBuf},
@@ -19,6 +19,8 @@ pub struct Config {
     pub registry: RegistryConfig,
     pub database: DatabaseConfig,
     pub migrate: MigrateConfig,
+    pub seeds: SeedsConfig,
+    pub hooks: HooksConfig,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -73,6 +75,58 @@ pub struct MigrateConfig {
     pub jobs: Option<NonZeroUsize>,
     pub lock_timeout: Option<Timeout>,
     pub statement_timeout: Option<Timeout>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SeedsConfig {
+    /// The folder that holds `tenant`, as seen from the configuration.
+    pub dir: PathBuf,
+}
+
+/// Programs that are run when something happens.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HooksConfig {
+    pub pre_migrate: Program,
+    pub post_migrate: Program,
+    pub post_create: Program,
+    pub pre_delete: Program,
+    /// How long each may take.
+    pub timeout: Timeout,
+}
+
+/// A program and its arguments; empty where there is none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Program(pub Vec<String>);
+
+impl<'de> Deserialize<'de> for Program {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Words;
+
+        impl<'de> de::Visitor<'de> for Words {
+            type Value = Vec<String>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a program, or a list of it and its arguments")
+            }
+
+            fn visit_str<E: de::Error>(self, program: &str) -> Result<Self::Value, E> {
+                Ok(vec![program.to_owned()])
+            }
+
+            fn visit_seq<A: de::SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
+                Vec::deserialize(de::value::SeqAccessDeserializer::new(list))
+            }
+        }
+
+        let words = deserializer.deserialize_any(Words)?;
+        if words.first().is_some_and(String::is_empty) || words.iter().any(|it| it.contains('\0')) {
+            let message = "a program has a name, and no word contains NUL";
+            return Err(de::Error::custom(message));
+        }
+        Ok(Self(words))
+    }
 }
 
 /// Why a configuration could not be read.
@@ -133,6 +187,25 @@ impl Default for MigrationsConfig {
     }
 }
 
+impl Default for SeedsConfig {
+    fn default() -> Self {
+        Self { dir: "seeds".into() }
+    }
+}
+
+impl Default for HooksConfig {
+    fn default() -> Self {
+        let none = Program::default;
+        Self {
+            pre_migrate: none(),
+            post_migrate: none(),
+            post_create: none(),
+            pre_delete: none(),
+            timeout: Timeout::Off,
+        }
+    }
+}
+
 impl Default for RegistryConfig {
     fn default() -> Self {
         Self {
@@ -168,6 +241,8 @@ mod tests {
             migrations = { dir = "db", numbering = "timestamp" }
             database.extra_search_path = ["extensions"]
             migrate = { jobs = 8, lock_timeout = "500ms", statement_timeout = "off" }
+            seeds.dir = "data"
+            hooks = { pre_migrate = "./backup", post_create = ["./welcome", "--mail"], timeout = "5m" }
             [registry]
             shared_schema = "Shared"
             tenants = "customers_client"
@@ -181,6 +256,10 @@ mod tests {
         assert_eq!(config.database.extra_search_path[0].as_str(), "extensions");
         assert_eq!(config.migrate.jobs.unwrap().get(), 8);
         assert_eq!(config.migrate.statement_timeout, Some(Timeout::Off));
+        assert_eq!(config.seeds.dir, Path::new("data"));
+        assert_eq!(config.hooks.pre_migrate.0, ["./backup"]);
+        assert_eq!(config.hooks.post_create.0, ["./welcome", "--mail"]);
+        assert!(config.hooks.post_migrate.0.is_empty());
         assert_eq!(config.registry.shared_schema.as_str(), "Shared");
         assert_eq!(config.registry.tenants, "customers_client");
         assert_eq!(config.registry.columns.tenant_id, "client_id");
@@ -202,7 +281,8 @@ mod tests {
             ("\n[migrations]\ndri = 1", "3:1`: unknown field `dri`, expected `dir` or `numbering`"),
             (
                 "x = 1",
-                "1:1`: unknown field `x`, expected one of `migrations`, `registry`, `database`, `migrate`",
+                "1:1`: unknown field `x`, expected one of `migrations`, `registry`, `database`, `migrate`, \
+                 `seeds`, `hooks`",
             ),
             ("[registry]\ntenants = 7", "2:11`: invalid type: integer `7`, expected a string"),
             (
@@ -222,6 +302,11 @@ mod tests {
                 "[migrations]\nnumbering = 'x'",
                 "2:13`: unknown variant `x`, expected `sequence` or `timestamp`",
             ),
+            (
+                "[hooks]\npre_migrate = 7",
+                "2:15`: invalid type: integer `7`, expected a program, or a list of it and its arguments",
+            ),
+            ("[hooks]\npre_migrate = ['']", "2:15`: a program has a name"),
             ("'ü' = = 1", "1:7`: extra `=`, expected nothing"),
             ("[", "1:2`: "),
         ] {

@@ -7,8 +7,8 @@ mod timeout;
 use std::path::{Path, PathBuf};
 
 pub use config::{
-    Config, ConfigError, DatabaseConfig, MigrateConfig, MigrationsConfig, RegistryColumns,
-    RegistryConfig,
+    Config, ConfigError, DatabaseConfig, HooksConfig, MigrateConfig, MigrationsConfig, Program,
+    RegistryColumns, RegistryConfig, SeedsConfig,
 };
 pub use init::{InitError, InitOptions, Written, init};
 pub use timeout::{Timeout, TimeoutError};
@@ -47,6 +47,11 @@ impl Project {
     pub fn migrations(&self, kind: FolderKind) -> PathBuf {
         let dir = self.root.join(&self.config.migrations.dir);
         dir.join(kind.folder_name())
+    }
+
+    /// Returns the folder of the tenants' seeds.
+    pub fn tenant_seeds(&self) -> PathBuf {
+        self.root.join(&self.config.seeds.dir).join(FolderKind::Tenant.folder_name())
     }
 }
 

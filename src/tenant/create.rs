@@ -14,6 +14,7 @@ use crate::name::{Hostname, SchemaName};
 use crate::pg::{Connection, Database, Incomplete, Row, Spare, SqlError, identifier, literal};
 
 use super::migrate::{FileFinding, MigrateError, check_files};
+use super::seed::check_seeds;
 
 /// A tenant that is to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,6 +120,8 @@ pub struct CreateTenants<'a> {
     pub registry: &'a Registry,
     /// The tenants' migrations; none is fine.
     pub migrations: &'a MigrationSet,
+    /// What is run in each tenant's schema after the migrations, in the same transaction.
+    pub seeds: Option<&'a MigrationSet>,
     /// Register a schema that is there, as it is; nothing is applied to it.
     pub adopt: bool,
 }
@@ -218,6 +221,7 @@ impl CreateTenants<'_> {
             database: self.database,
             spare: &spare,
             migrations: self.migrations,
+            seeds: self.seeds,
             plan: PlanOptions::default(),
             options: &options,
             observer,
@@ -267,7 +271,11 @@ impl CreateTenants<'_> {
 
     fn check_files(&self) -> Result<Vec<FileFinding>, MigrateError> {
         let files = 0..if self.adopt { 0 } else { self.migrations.folder().files().len() };
-        check_files(files.map(|file| (self.migrations, file)))
+        let mut warnings = check_files(files.map(|file| (self.migrations, file)))?;
+        if let Some(seeds) = self.seeds {
+            warnings.extend(check_seeds(seeds)?);
+        }
+        Ok(warnings)
     }
 
     /// Asks about all tenants at once, whatever their number.

@@ -6,8 +6,8 @@ use crate::event::{Event, Observer, Site};
 use crate::migration::preflight::{self, PreflightError};
 use crate::migration::sql::Severity;
 use crate::migration::{
-    Disagreement, ExecuteOptions, Executor, Interrupt, LookError, MigrationSet, Mode, Outcome,
-    PlanOptions, Survey, Waves,
+    Disagreement, ExecuteOptions, Executor, Interrupt, Kind, LookError, MigrationSet, Mode,
+    Outcome, PlanOptions, Survey, Waves,
 };
 use crate::name::SchemaName;
 use crate::pg::{ConnectError, Database, Incomplete, Lane, Spare};
@@ -100,7 +100,7 @@ pub enum MigrateError {
         disagreements: Vec<(String, Vec<SchemaName>)>,
     },
     /// Files say what they may not.
-    #[error("the migration files cannot be run as they are")]
+    #[error("{} cannot be run as they are", files(.0))]
     Forbidden(Vec<FileFinding>),
     /// `--to` names a version that no file has.
     #[error("there is no migration with version {version} in `{folder}`")]
@@ -110,6 +110,11 @@ pub enum MigrateError {
         /// The folder.
         folder: String,
     },
+}
+
+fn files(findings: &[FileFinding]) -> &'static str {
+    let is_seed = |it: &FileFinding| it.site.migration.starts_with("seed ");
+    if findings.iter().all(is_seed) { "the seeds" } else { "the migration files" }
 }
 
 impl From<RegistryError> for MigrateError {
@@ -145,6 +150,11 @@ impl Prepared {
     /// Returns the tenants' schemas that were looked at, in their order.
     pub fn tenants(&self) -> impl Iterator<Item = &SchemaName> {
         self.tenants.iter().flat_map(|survey| &survey.fleet.schemas).map(|(schema, _)| schema)
+    }
+
+    /// Returns the connection that looked, and that will be the run's spare one.
+    pub fn spare(&mut self, database: &Database) -> &Spare {
+        self.spare.get_or_insert_with(|| Spare::new(database))
     }
 
     /// Closes the connection that looked, where nothing is to be done.
@@ -290,6 +300,8 @@ impl<'a> Migrate<'a> {
     ) -> Result<Migrated, MigrateError> {
         let mut prepared = prepared;
         let spare = prepared.spare.take().unwrap_or_else(|| Spare::new(self.database));
+        // Since it looked, the server may have ended it: what comes between takes its time.
+        spare.lane().await.check().await;
         let migrated = self.run_over(&spare, prepared, options, observer, interrupt).await;
         spare.close().await;
         migrated
@@ -309,6 +321,7 @@ impl<'a> Migrate<'a> {
             database: self.database,
             spare,
             migrations,
+            seeds: None,
             plan: self.plan,
             options,
             observer,
@@ -409,7 +422,11 @@ pub(super) fn check_files<'a>(
 fn empty_file(set: &MigrationSet, file: usize) -> FileFinding {
     FileFinding {
         site: set.site_at(file, 1, None),
-        message: "the file holds no statement; it is recorded as applied all the same".into(),
+        message: match set.file(file).kind {
+            Kind::Seed => "the file holds no statement",
+            _ => "the file holds no statement; it is recorded as applied all the same",
+        }
+        .into(),
         advice: "write its SQL before it is applied, or leave it out".into(),
     }
 }

@@ -9,6 +9,7 @@ mod listing;
 mod migrate;
 mod registry;
 mod run_sql;
+mod seed;
 mod selection;
 pub mod user;
 
@@ -24,4 +25,5 @@ pub(crate) use listing::{question_about_host, read as read_tenants};
 pub use migrate::{FileFinding, Migrate, MigrateError, Migrated, Prepared};
 pub use registry::{Names, Registry, RegistryError, SortKey};
 pub use run_sql::{Answer, Refusal, RunSqlError, SqlText};
+pub use seed::{PreparedSeeds, RunSeeds};
 pub use selection::{Selection, SelectionError};

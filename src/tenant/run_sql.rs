@@ -87,6 +87,11 @@ impl SqlText {
         Ok(Self { origin: origin.to_owned(), text: text.to_owned(), statements: script.statements })
     }
 
+    /// Returns the kind of each statement, such as `UPDATE`.
+    pub fn kinds(&self) -> impl Iterator<Item = &str> {
+        self.statements.iter().map(Statement::kind)
+    }
+
     /// Runs the statements in one transaction, commits, and returns what each answered.
     pub async fn run(
         &self,

@@ -19,6 +19,8 @@ async fn every_command_works_through_a_pooler() {
     };
     project.add_many_tenants(20).await;
     project.add_traces(1, 0.0);
+    project
+        .write("seeds/tenant/more.sql", "create table more (id int); insert into more values (1);");
     for arguments in [
         "migrate-schemas --all --jobs 8 --quiet",
         "migrate-schemas --all --one-by-one --quiet",
@@ -28,6 +30,8 @@ async fn every_command_works_through_a_pooler() {
         "migrate-schemas --all --check",
         "migrate-schemas --all --dry-run",
         "resolve acme.localhost",
+        "all-tenants-command --tenants --jobs 8 sql --quiet 'select count(*) from log'",
+        "seed more --tenants --jobs 8 --quiet",
     ] {
         let said = project.run_through(&pooler, arguments);
         assert!(!said.contains("[exit status"), "{arguments}: {said}");

@@ -1,13 +1,15 @@
 //! `create-tenant`: schema, migrations, registry row and domains in one go.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, CommandResult, file_finding};
 use crate::cli::execution::ExecutionArgs;
 use crate::cli::exit_code::ExitCode;
+use crate::cli::hooks::Hooks;
 use crate::cli::migration_report::{self, MigrationReport};
 use crate::cli::prompt::Person;
 use crate::cli::tenant_prompts;
@@ -54,6 +56,10 @@ pub(crate) struct CreateTenantArgs {
     #[arg(long)]
     adopt: bool,
 
+    /// Run seeds too, in the same transaction: those named, or all that are in `seeds/tenant`
+    #[arg(long, value_name = "NAME", num_args = 0.., conflicts_with = "adopt")]
+    seed: Option<Vec<String>>,
+
     /// A folder that holds `tenant/`, instead of the project's
     #[arg(long, value_name = "DIR")]
     migrations_dir: Option<PathBuf>,
@@ -74,10 +80,16 @@ pub(crate) async fn run(context: &mut Context, args: &CreateTenantArgs) -> Comma
     let (database, registry) = (context.database().await?, context.registry()?);
     let migrations =
         context.migrations_or_none(FolderKind::Tenant, args.migrations_dir.as_deref())?;
+    let seeds = match args.seed.as_deref() {
+        Some([]) => Some(context.seeds(None)?),
+        Some(names) => Some(context.seeds(Some(names))?),
+        None => None,
+    };
     let create = CreateTenants {
         database: &database,
         registry: &registry,
         migrations: &migrations,
+        seeds: seeds.as_ref(),
         adopt: args.adopt,
     };
     let rows = match &args.from {
@@ -143,6 +155,9 @@ async fn carry_out(
     refused.sort_by_key(|(line, ..)| *line);
     let options = args.execution.options(context, mode, tenants.len())?;
     let report = MigrationReport::new(context.report, mode);
+    let refused_tenants: HashSet<usize> =
+        prepared.obstacles.iter().map(|(index, _)| *index).collect();
+    let hooks = Hooks::of(context, create.database)?;
     let run_log = context.begin_run("create-tenant", create.database).await;
     let verb = if args.adopt { "adopted" } else { "created, applied" };
     let observer = run_log.listening(verb, &report);
@@ -150,9 +165,34 @@ async fn carry_out(
     report.finish();
     let outcome = outcome?;
     run_log.note_not_attempted(&outcome.not_attempted);
-    Ok(match is_one {
+    let code = match is_one {
         true => one(context, create, &tenants[0], &outcome),
         false => many(context, mode, &refused, &outcome),
+    };
+    let tried = tenants.iter().enumerate().filter(|(index, _)| !refused_tenants.contains(index));
+    let created = created(tried.map(|(_, tenant)| tenant), &outcome);
+    hooks.created(context, &created, &facts(create), code).await
+}
+
+/// Returns the tenants of those that were tried which are there now.
+fn created<'a>(
+    tried: impl Iterator<Item = &'a NewTenant>,
+    outcome: &Outcome,
+) -> Vec<&'a NewTenant> {
+    let failed = outcome.failed.iter().map(|(schema, _)| schema);
+    let busy = outcome.busy.iter().map(|(schema, _)| schema);
+    let left: HashSet<&SchemaName> = failed.chain(busy).chain(&outcome.not_attempted).collect();
+    tried.filter(|tenant| !left.contains(&tenant.schema)).collect()
+}
+
+/// Returns what a hook is told of every tenant that was created.
+fn facts(create: &CreateTenants<'_>) -> Value {
+    let newest = create.migrations.folder().newest().filter(|_| !create.adopt);
+    let seeds = create.seeds.into_iter().flat_map(|it| it.folder().files());
+    json!({
+        "version": newest.map(|it| it.version),
+        "seeds": seeds.map(|it| &it.name).collect::<Vec<_>>(),
+        "adopted": create.adopt,
     })
 }
 

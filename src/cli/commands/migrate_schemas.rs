@@ -9,6 +9,7 @@ use crate::cli::context::Context;
 use crate::cli::error::{CommandError, CommandResult, file_finding};
 use crate::cli::execution::{self, ExecutionArgs};
 use crate::cli::exit_code::ExitCode;
+use crate::cli::hooks::{self, Hook, Hooks};
 use crate::cli::migration_report::{self, MigrationReport};
 use crate::cli::selection::SelectionArgs;
 use crate::cli::text::{count, few};
@@ -187,6 +188,18 @@ async fn apply(
     let options = args.execution.options(context, mode, prepared.total())?;
     let options = ExecuteOptions { waves, ..options };
     let report = MigrationReport::new(context.report, mode);
+    let hooks = Hooks::of(context, migrate.database)?;
+    let has_hooks = hooks.has(Hook::PreMigrate) || hooks.has(Hook::PostMigrate);
+    let before = match mode {
+        Mode::Apply if has_hooks => hooks::pre_migrate(migrate, &prepared),
+        _ => None,
+    };
+    let scope = context.scope(migrate.registry.names().shared_schema.clone())?;
+    if let Some(event) = &before {
+        // A hook may take long.
+        prepared.close().await;
+        hooks.run(Hook::PreMigrate, &scope, event).await?;
+    }
     // What is rolled back changes nothing, and neither does what has nothing to do.
     let run_log = match mode == Mode::Apply && prepared.has_work() {
         true => {
@@ -198,9 +211,22 @@ async fn apply(
     let observer = run_log.listening("applied", &report);
     let migrated = migrate.run(prepared, &options, &observer, context.signals.heed()).await;
     report.finish();
-    let migrated = migrated?;
-    run_log.note_not_attempted(migrated.not_attempted());
-    Ok(migration_report::answer(&context.report, mode, migrated))
+    let (event, result) = match migrated {
+        Ok(migrated) => {
+            run_log.note_not_attempted(migrated.not_attempted());
+            let event = before.map(|before| hooks::post_migrate(before, &migrated));
+            (event, Ok(migration_report::answer(&context.report, mode, migrated)))
+        }
+        Err(error) => {
+            let error = CommandError::from(error);
+            let event = before.map(|before| hooks::post_migrate_error(before, &error));
+            (event, Err(error))
+        }
+    };
+    match event {
+        Some(event) => hooks.migrated(&scope, &event, result).await,
+        None => result,
+    }
 }
 
 fn dry_run(

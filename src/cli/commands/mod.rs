@@ -1,5 +1,6 @@
 //! The commands, one a file.
 
+mod all_tenants_command;
 mod baseline;
 mod completions;
 mod create_domain;
@@ -15,6 +16,7 @@ mod man;
 mod migrate_schemas;
 mod quickstart;
 mod resolve;
+mod seed;
 mod set_primary_domain;
 mod status;
 mod tenant_command;
@@ -34,6 +36,7 @@ pub(crate) enum Subcommand {
     Status(status::StatusArgs),
     Baseline(baseline::BaselineArgs),
     CreateTenant(create_tenant::CreateTenantArgs),
+    Seed(seed::SeedArgs),
     ListTenants(list_tenants::ListTenantsArgs),
     CreateDomain(create_domain::CreateDomainArgs),
     ListDomains(list_domains::ListDomainsArgs),
@@ -41,6 +44,7 @@ pub(crate) enum Subcommand {
     DeleteDomain(delete_domain::DeleteDomainArgs),
     Resolve(resolve::ResolveArgs),
     TenantCommand(tenant_command::TenantCommandArgs),
+    AllTenantsCommand(all_tenants_command::AllTenantsCommandArgs),
     History(history::HistoryArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
@@ -57,6 +61,7 @@ impl Subcommand {
             Self::Status(args) => status::run(context, args).await,
             Self::Baseline(args) => baseline::run(context, args).await,
             Self::CreateTenant(args) => create_tenant::run(context, args).await,
+            Self::Seed(args) => seed::run(context, args).await,
             Self::ListTenants(args) => list_tenants::run(context, args).await,
             Self::CreateDomain(args) => create_domain::run(context, args).await,
             Self::ListDomains(args) => list_domains::run(context, args).await,
@@ -64,6 +69,7 @@ impl Subcommand {
             Self::DeleteDomain(args) => delete_domain::run(context, args).await,
             Self::Resolve(args) => resolve::run(context, args).await,
             Self::TenantCommand(args) => tenant_command::run(context, args).await,
+            Self::AllTenantsCommand(args) => all_tenants_command::run(context, args).await,
             Self::History(args) => history::run(context, args).await,
             Self::Completions(args) => completions::run(args),
             Self::Man(args) => man::run(context, args),

@@ -71,6 +71,7 @@ async fn fill(context: &mut Context, database: &Database) -> Result<bool, Comman
         database,
         registry: &registry,
         migrations: &tenant_migrations,
+        seeds: None,
         adopt: false,
     };
     is_new |= register_public_tenant(context, &create, &registry).await?;

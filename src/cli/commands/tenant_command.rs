@@ -1,11 +1,11 @@
 //! `tenant-command`: run something in one schema.
 
 mod asking;
-mod changepassword;
-mod createsuperuser;
-mod exec;
-mod psql;
-mod sql;
+pub(super) mod changepassword;
+pub(super) mod createsuperuser;
+pub(super) mod exec;
+pub(super) mod psql;
+pub(super) mod sql;
 
 use self::changepassword::ChangepasswordArgs;
 use self::createsuperuser::CreatesuperuserArgs;

@@ -42,6 +42,16 @@ async fn an_empty_folder_becomes_a_project() {
     # jobs = 4                  # schemas worked on at once
     # lock_timeout = "2s"       # see `tenantctl help migrate-schemas`
     # statement_timeout = "off"
+
+    [seeds]
+    # dir = "seeds"             # holds `tenant/`
+
+    [hooks]
+    # pre_migrate = []          # a program and its arguments, run before `migrate-schemas` changes anything
+    # post_migrate = []         # after it
+    # post_create = []          # after each tenant that is created
+    # pre_delete = []           # before a tenant is deleted
+    # timeout = "off"           # how long each may take
     "#);
     insta::assert_snapshot!(fs::read_to_string(project.path(".gitignore")).unwrap(), @"/.tenantctl/");
 }

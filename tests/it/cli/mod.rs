@@ -1,5 +1,6 @@
 //! One file a command, named as the command's own.
 
+mod all_tenants_command;
 mod baseline;
 mod connecting;
 mod create_tenant;
@@ -10,5 +11,6 @@ mod init;
 mod list_tenants;
 mod makemigrations;
 mod migrate_schemas;
+mod seed;
 mod status;
 mod tenant_command;

@@ -71,6 +71,22 @@ impl AskArgs {
         person.text("Username", None, check).await
     }
 
+    /// Asks for the name of a user who is to be in many schemas, none of which is looked at.
+    pub(super) async fn any_username(
+        &self,
+        report: &Report,
+        hint: &str,
+    ) -> Result<Username, CommandError> {
+        let person = self.person(report, "the username", hint)?;
+        let check = async |given: &str| Ok(verdict::<Username>(given));
+        person.text("Username", None, check).await
+    }
+
+    /// Whether the password comes from stdin.
+    pub(super) fn reads_stdin(&self) -> bool {
+        self.password_stdin
+    }
+
     /// Asks for an e-mail address, which may be left out unless it `is_required`.
     pub(super) async fn email(
         &self,

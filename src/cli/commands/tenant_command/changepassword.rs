@@ -1,6 +1,6 @@
 //! `tenant-command changepassword`: a new password for a user of one schema.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Target;
 use super::asking::{AskArgs, Wanted};
@@ -8,7 +8,10 @@ use crate::cli::context::Context;
 use crate::cli::error::{CommandError, CommandResult};
 use crate::cli::exit_code::ExitCode;
 use crate::cli::report::Report;
+use crate::name::SchemaName;
 use crate::tenant::user::{self, Password, Username, UsersTable};
+
+const USERNAME_HINT: &str = "give it as an argument: `changepassword USERNAME`";
 
 /// Give a user of the schema a new password
 ///
@@ -64,13 +67,35 @@ impl ChangepasswordArgs {
         Ok((username, password))
     }
 
+    /// Returns the change for many schemas, none of which is looked at beforehand.
+    pub(in crate::cli::commands) async fn change_in_many(
+        &self,
+        report: &Report,
+    ) -> Result<(Username, Password), CommandError> {
+        let username: Option<Username> = self.username.as_deref().map(str::parse).transpose()?;
+        let password = self.ask.given_password()?;
+        let username = match username {
+            Some(username) => username,
+            None => self.ask.any_username(report, USERNAME_HINT).await?,
+        };
+        let password = match password {
+            Some(password) => password,
+            None => self.ask.password(report).await?,
+        };
+        Ok((username, password))
+    }
+
+    /// Whether the password comes from stdin.
+    pub(in crate::cli::commands) fn reads_stdin(&self) -> bool {
+        self.ask.reads_stdin()
+    }
+
     async fn ask_for_username(
         &self,
         report: &Report,
         target: &Target,
     ) -> Result<Username, CommandError> {
-        let hint = "give it as an argument: `changepassword USERNAME`";
-        self.ask.username(report, target, hint, Wanted::Known).await
+        self.ask.username(report, target, USERNAME_HINT, Wanted::Known).await
     }
 }
 
@@ -82,9 +107,11 @@ async fn known(target: &Target, username: Username) -> Result<Username, CommandE
 }
 
 fn say_changed(report: &Report, target: &Target, username: &Username) {
-    let schema = target.shown();
-    report.answer(format!("changed the password of `{username}` in schema `{schema}`"));
-    let schema = target.scope.schema.as_str();
-    let fields = json!({ "state": "changed", "schema": schema, "username": username.as_str() });
-    report.object("user", fields);
+    report.answer(format!("changed the password of `{username}` in schema `{}`", target.shown()));
+    report.object("user", changed(&target.scope.schema, username));
+}
+
+/// Returns what JSON says of a user who has a new password.
+pub(in crate::cli::commands) fn changed(schema: &SchemaName, username: &Username) -> Value {
+    json!({ "state": "changed", "schema": schema, "username": username.as_str() })
 }

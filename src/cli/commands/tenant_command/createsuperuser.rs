@@ -1,6 +1,6 @@
 //! `tenant-command createsuperuser`: a user who may do everything in one schema.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Target;
 use super::asking::{AskArgs, Wanted};
@@ -8,7 +8,10 @@ use crate::cli::context::Context;
 use crate::cli::error::{CommandError, CommandResult};
 use crate::cli::exit_code::ExitCode;
 use crate::cli::report::Report;
+use crate::name::SchemaName;
 use crate::tenant::user::{self, Email, NewUser, Username, UsersTable};
+
+const USERNAME_HINT: &str = "give it with `--username`";
 
 /// Create a user who may do everything in the schema
 ///
@@ -68,13 +71,40 @@ impl CreatesuperuserArgs {
         Ok(NewUser { username, email, password })
     }
 
+    /// Returns the user for many schemas, none of which is looked at beforehand.
+    pub(in crate::cli::commands) async fn user_of_many(
+        &self,
+        report: &Report,
+    ) -> Result<NewUser, CommandError> {
+        let username: Option<Username> = self.username.as_deref().map(str::parse).transpose()?;
+        let email: Option<Email> = self.email.as_deref().map(str::parse).transpose()?;
+        let password = self.ask.given_password()?;
+        let username = match username {
+            Some(username) => username,
+            None => self.ask.any_username(report, USERNAME_HINT).await?,
+        };
+        let email = match email {
+            None => self.ask.email(report, false).await?,
+            email => email,
+        };
+        let password = match password {
+            Some(password) => password,
+            None => self.ask.password(report).await?,
+        };
+        Ok(NewUser { username, email, password })
+    }
+
+    /// Whether the password comes from stdin.
+    pub(in crate::cli::commands) fn reads_stdin(&self) -> bool {
+        self.ask.reads_stdin()
+    }
+
     async fn ask_for_username(
         &self,
         report: &Report,
         target: &Target,
     ) -> Result<Username, CommandError> {
-        let hint = "give it with `--username`";
-        self.ask.username(report, target, hint, Wanted::New).await
+        self.ask.username(report, target, USERNAME_HINT, Wanted::New).await
     }
 }
 
@@ -94,9 +124,11 @@ async fn new(target: &Target, username: Username) -> Result<Username, CommandErr
 }
 
 fn say_created(report: &Report, target: &Target, username: &Username) {
-    let schema = target.shown();
-    report.answer(format!("created superuser `{username}` in schema `{schema}`"));
-    let schema = target.scope.schema.as_str();
-    let fields = json!({ "state": "created", "schema": schema, "username": username.as_str() });
-    report.object("user", fields);
+    report.answer(format!("created superuser `{username}` in schema `{}`", target.shown()));
+    report.object("user", created(&target.scope.schema, username));
+}
+
+/// Returns what JSON says of a user who was created.
+pub(in crate::cli::commands) fn created(schema: &SchemaName, username: &Username) -> Value {
+    json!({ "state": "created", "schema": schema, "username": username.as_str() })
 }

@@ -20,7 +20,7 @@ use crate::cli::error::CommandResult;
 pub(crate) struct ExecArgs {
     /// The program, then its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "PROGRAM")]
-    command: Vec<OsString>,
+    pub(in crate::cli::commands) command: Vec<OsString>,
 }
 
 pub(super) async fn run(context: &mut Context, target: &Target, args: &ExecArgs) -> CommandResult {

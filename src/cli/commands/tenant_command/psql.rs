@@ -15,7 +15,7 @@ use crate::pg::server::ServerPrograms;
 pub(crate) struct PsqlArgs {
     /// Arguments for psql
     #[arg(last = true, value_name = "ARGUMENT")]
-    arguments: Vec<OsString>,
+    pub(in crate::cli::commands) arguments: Vec<OsString>,
 }
 
 pub(super) async fn run(context: &mut Context, target: &Target, args: &PsqlArgs) -> CommandResult {
@@ -25,7 +25,7 @@ pub(super) async fn run(context: &mut Context, target: &Target, args: &PsqlArgs)
 }
 
 /// Returns the psql that is on the PATH, or the one beside the newest server programs.
-fn program() -> OsString {
+pub(in crate::cli::commands) fn program() -> OsString {
     let path = std::env::var_os("PATH").unwrap_or_default();
     if std::env::split_paths(&path).any(|folder| folder.join("psql").is_file()) {
         return "psql".into();

@@ -1,6 +1,7 @@
 //! `tenant-command sql`: statements, run in one schema and one transaction.
 
 use std::collections::HashMap;
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -9,10 +10,11 @@ use super::Target;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, CommandResult};
 use crate::cli::exit_code::ExitCode;
-use crate::cli::report::Report;
+use crate::cli::report::{Format, Report, object, separated, table};
 use crate::cli::selection::read_text;
 use crate::cli::text::{few, grouped, printable};
-use crate::pg::Rows;
+use crate::name::SchemaName;
+use crate::pg::{Row, Rows};
 use crate::tenant::{Answer, SqlText};
 
 /// Run SQL for which unqualified names mean the schema's tables
@@ -36,10 +38,8 @@ pub(super) async fn run(context: &mut Context, target: &Target, args: &SqlArgs) 
     let mut connection = target.connect().await?;
     let answers = sql.run(&mut connection, &target.scope).await?;
     connection.close().await;
-    let changing: Vec<String> = answers.iter().filter(|it| changes(it)).map(tag).collect();
-    if !changing.is_empty() {
+    if let Some(what) = changed(&answers) {
         let (database, schema) = (&target.database, &target.scope.schema);
-        let what = format!("sql: {}", few(changing.iter(), 10));
         context.record_done("tenant-command", database, schema, what).await;
     }
     for (index, answer) in answers.iter().enumerate() {
@@ -49,7 +49,12 @@ pub(super) async fn run(context: &mut Context, target: &Target, args: &SqlArgs) 
 }
 
 impl SqlArgs {
-    fn read(&self) -> Result<SqlText, CommandError> {
+    /// Whether the statements come from stdin.
+    pub(in crate::cli::commands) fn reads_stdin(&self) -> bool {
+        self.file.as_deref() == Some(Path::new("-"))
+    }
+
+    pub(in crate::cli::commands) fn read(&self) -> Result<SqlText, CommandError> {
         let (text, origin) = match (&self.sql, &self.file) {
             (Some(sql), _) => (sql.clone(), "command line".to_owned()),
             (None, Some(file)) => (read_text(file)?, origin(file)),
@@ -67,18 +72,49 @@ fn origin(file: &Path) -> String {
 }
 
 fn show(report: &Report, index: usize, answer: &Answer) {
-    let Rows { columns, rows, .. } = &answer.rows;
-    if report.is_json() {
-        return show_json(report, index + 1, answer);
+    let shown = Shown::of(report, None, index, answer, std::io::stdout().is_terminal());
+    for line in shown.answers {
+        report.line(line);
     }
-    if !columns.is_empty() {
-        let header: Vec<String> = columns.iter().map(|name| printable(name)).collect();
-        let header: Vec<&str> = header.iter().map(String::as_str).collect();
-        let owned = |value: Option<&str>| value.map(str::to_owned);
-        let rows: Vec<_> = rows.iter().map(|row| row.values().map(owned).collect()).collect();
-        report.list("row", &header, &rows);
+    shown.said.into_iter().for_each(|line| report.say(line));
+}
+
+/// What is shown of the answer to one statement.
+pub(in crate::cli::commands) struct Shown {
+    /// For stdout: a table, separated values, or objects. Each may have several lines.
+    pub(in crate::cli::commands) answers: Vec<String>,
+    /// For stderr.
+    pub(in crate::cli::commands) said: Option<String>,
+}
+
+impl Shown {
+    /// Returns what is shown of the answer to the `index`th statement, from 0; in JSON with the
+    /// schema, where there may be others.
+    pub(in crate::cli::commands) fn of(
+        report: &Report,
+        schema: Option<&SchemaName>,
+        index: usize,
+        answer: &Answer,
+        for_terminal: bool,
+    ) -> Self {
+        if report.is_json() {
+            let answers = objects(schema, index + 1, answer);
+            return Self { answers, said: None };
+        }
+        let Rows { columns, rows, .. } = &answer.rows;
+        let mut answers = Vec::new();
+        if !columns.is_empty() {
+            let header: Vec<String> = columns.iter().map(|name| printable(name)).collect();
+            let header: Vec<&str> = header.iter().map(String::as_str).collect();
+            let owned = |value: Option<&str>| value.map(str::to_owned);
+            let rows: Vec<_> = rows.iter().map(|row| row.values().map(owned).collect()).collect();
+            answers.push(match report.format == Format::Text && for_terminal {
+                true => table(&header, &rows),
+                false => separated(&header, &rows),
+            });
+        }
+        Self { answers, said: Some(tag(answer)) }
     }
-    report.say(tag(answer));
 }
 
 /// Returns `UPDATE 3`, `CREATE TABLE`, `SELECT 0`.
@@ -94,11 +130,21 @@ fn tag(answer: &Answer) -> String {
 const COUNTED: [&str; 8] =
     ["SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "FETCH", "MOVE", "COPY"];
 
-/// Whether the statement is one that changes something; a SELECT may, by what it calls, but mostly
+/// Returns what the run log says of statements that changed something.
+pub(in crate::cli::commands) fn changed(answers: &[Answer]) -> Option<String> {
+    let changing = answers.iter().filter(|it| changes(&it.kind));
+    let changing: Vec<String> = changing.map(tag).collect();
+    (!changing.is_empty()).then(|| format!("sql: {}", few(changing.iter(), 10)))
+}
+
+/// Whether a statement of that kind changes something; a SELECT may, by what it calls, but mostly
 /// does not.
-fn changes(answer: &Answer) -> bool {
-    let looks = ["SELECT", "EXPLAIN", "SHOW", "SET", "FETCH", "MOVE", "DECLARE", "CLOSE", "LOCK"];
-    !looks.contains(&command(answer))
+pub(in crate::cli::commands) fn changes(kind: &str) -> bool {
+    let looks = [
+        "SELECT", "TABLE", "VALUES", "EXPLAIN", "SHOW", "SET", "FETCH", "MOVE", "DECLARE", "CLOSE",
+        "LOCK",
+    ];
+    !looks.contains(&kind)
 }
 
 /// Returns what was done, as Postgres tells it.
@@ -109,16 +155,26 @@ fn command(answer: &Answer) -> &str {
     }
 }
 
-fn show_json(report: &Report, statement: usize, answer: &Answer) {
-    for row in &answer.rows.rows {
-        let columns = distinct(&answer.rows.columns);
-        let row: Map<String, Value> =
-            columns.into_iter().zip(row.values().map(Value::from)).collect();
-        report.object("row", json!({ "statement": statement, "row": row }));
-    }
+fn objects(schema: Option<&SchemaName>, statement: usize, answer: &Answer) -> Vec<String> {
+    let line = |kind: &str, fields: Value| {
+        let mut all = Map::new();
+        all.extend(schema.map(|schema| ("schema".to_owned(), json!(schema))));
+        all.insert("statement".to_owned(), json!(statement));
+        if let Value::Object(fields) = fields {
+            all.extend(fields);
+        }
+        object(kind, Value::Object(all)).to_string()
+    };
+    let columns = distinct(&answer.rows.columns);
+    let row = |row: &Row| {
+        let values = row.values().map(Value::from);
+        let row: Map<String, Value> = columns.iter().cloned().zip(values).collect();
+        line("row", json!({ "row": row }))
+    };
+    let mut lines: Vec<String> = answer.rows.rows.iter().map(row).collect();
     let (command, rows) = (command(answer), answer.rows.affected);
-    let fields = json!({ "statement": statement, "command": command, "rows": rows });
-    report.object("statement", fields);
+    lines.push(line("statement", json!({ "command": command, "rows": rows })));
+    lines
 }
 
 /// Returns the columns' names, each once: SQL may give one name to several.
