@@ -6,6 +6,7 @@
 //! - [`name`]: names checked once, when they are made;
 //! - [`pg`]: Postgres itself: connecting, quoting, readable errors, the private server;
 //! - [`migration`]: files, history, plan, apply: what each schema has and lacks;
+//! - [`structure`]: what one schema is made of, as the statements that make it again;
 //! - [`project`]: the folder with the configuration and the migrations;
 //! - [`tenant`]: the registry of tenants and domains, and what is done to a tenant;
 //! - [`resolve`]: for apps: from a hostname to its tenant and its schema.
@@ -48,6 +49,7 @@ pub mod name;
 pub mod pg;
 pub mod project;
 pub mod resolve;
+pub mod structure;
 pub mod tenant;
 
 #[cfg(feature = "cli")]

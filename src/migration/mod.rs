@@ -33,6 +33,7 @@ pub use interrupt::{Interrupt, Urgency};
 pub use listing::Duplicate;
 pub use plan::{Finding, Plan, PlanOptions};
 pub use preflight::PreflightError;
+pub(crate) use script::lock_key;
 pub use script::{BEING_CREATED, Creating, Origin, Registration, Script, ScriptOptions, Subject};
 pub use set::MigrationSet;
 pub use survey::{Disagreement, State, Survey};

@@ -310,7 +310,7 @@ impl CreateTenants<'_> {
 
     /// Returns the rows that register a tenant. Each does nothing when it is there already, as it
     /// is after a COMMIT whose answer was lost.
-    fn registrations(&self, tenant: &NewTenant) -> Vec<Registration> {
+    pub(super) fn registrations(&self, tenant: &NewTenant) -> Vec<Registration> {
         let names = self.registry.names();
         let (tenants, domains) = (self.registry.tenants_table(), self.registry.domains_table());
         let (schema_column, schema) =
