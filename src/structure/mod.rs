@@ -44,11 +44,7 @@ pub fn questions(schema: &SchemaName) -> [String; 3] {
         let sql = sql.replace("{schema}", &literal(schema.as_str()));
         sql.replace("{here}", HERE)
     };
-    [
-        format!("select set_config('search_path', {path}, true)"),
-        fill(OBJECTS),
-        fill(DEPENDENCIES),
-    ]
+    [format!("select set_config('search_path', {path}, true)"), fill(OBJECTS), fill(DEPENDENCIES)]
 }
 
 /// Stands for the schema where a statement has to name it.

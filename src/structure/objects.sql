@@ -152,7 +152,7 @@ with n as materialized (
     join pg_attrdef as e on e.adrelid = a.attrelid and e.adnum = a.attnum where a.attgenerated = ''
     -- views
     union all
-    select case r.relkind when 'v' then 0 else 1 end, case r.relkind when 'v' then 60 else 30 end,
+    select case r.relkind when 'v' then 0 else 1 end, case r.relkind when 'v' then 60 else 5 end,
         case r.relkind when 'v' then 'view' else 'materialized view' end, r.relname, 'pg_class'::regclass, r.oid, 0,
         'create ' || case r.relkind when 'v' then 'view ' else 'materialized view ' end || r.q
         || ' (' || (select string_agg(quote_ident(attname), ', ' order by attnum) from pg_attribute where attrelid = r.oid and attnum > 0) || ')'
@@ -167,7 +167,7 @@ with n as materialized (
     from r join pg_attrdef as e on e.adrelid = r.oid join pg_attribute as c on c.attrelid = r.oid and c.attnum = e.adnum where r.relkind = 'v'
     -- owners of relations
     union all
-    select 0, 90, 'relation', r.relname, 'pg_class'::regclass, r.oid, 8,
+    select case r.relkind when 'm' then 1 else 0 end, 90, 'relation', r.relname, 'pg_class'::regclass, r.oid, 8,
         'alter ' || case r.relkind when 'S' then 'sequence ' when 'v' then 'view ' when 'm' then 'materialized view ' else 'table ' end
         || r.q || ' owner to ' || quote_ident(pg_get_userbyid(r.relowner))
     from r where r.relkind in ('r', 'p', 'v', 'm', 'S')
@@ -232,19 +232,19 @@ with n as materialized (
     from t join pg_policy as l on l.polrelid = t.oid
     -- grants
     union all
-    select 1, 90, 'grants', g.target, g.class, g.oid, 9, z.what
+    select 1, 90, 'grants', g.target, g.class, g.oid, z.seq, z.what
     from (
-        select case r.relkind when 'S' then 'sequence ' else 'table ' end || r.q as target, 'pg_authid'::regclass as class, r.oid, r.relacl as acl, r.relowner as owner, '' as col from r
-        union all select p.word || ' ' || p.sign, 'pg_authid'::regclass, p.oid, p.proacl, p.proowner, '' from p where p.word <> 'aggregate'
-        union all select 'function ' || p.sign, 'pg_authid'::regclass, p.oid, p.proacl, p.proowner, '' from p where p.word = 'aggregate'
-        union all select 'type ' || y.q, 'pg_authid'::regclass, y.oid, y.typacl, y.typowner, '' from y
+        select case r.relkind when 'S' then 'sequence ' else 'table ' end || r.q as target, 'pg_authid'::regclass as class, r.oid, coalesce(r.relacl, acldefault(case r.relkind when 'S' then 's' else 'r' end::"char", r.relowner)) as acl, r.relowner as owner, '' as col from r where r.relkind in ('r', 'p', 'v', 'm', 'S')
+        union all select p.word || ' ' || p.sign, 'pg_authid'::regclass, p.oid, coalesce(p.proacl, acldefault('f', p.proowner)), p.proowner, '' from p where p.word <> 'aggregate'
+        union all select 'function ' || p.sign, 'pg_authid'::regclass, p.oid, coalesce(p.proacl, acldefault('f', p.proowner)), p.proowner, '' from p where p.word = 'aggregate'
+        union all select 'type ' || y.q, 'pg_authid'::regclass, y.oid, coalesce(y.typacl, acldefault('T', y.typowner)), y.typowner, '' from y
         union all select 'table ' || r.q, 'pg_authid'::regclass, r.oid, c.attacl, r.relowner, ' (' || quote_ident(c.attname) || ')'
             from r join pg_attribute as c on c.attrelid = r.oid and c.attacl is not null
-        union all select 'schema {here}', 'pg_authid'::regclass, n.oid, z.nspacl, z.nspowner, '' from n join pg_namespace as z on z.oid = n.oid
+        union all select 'schema {here}', 'pg_authid'::regclass, n.oid, coalesce(z.nspacl, acldefault('n', z.nspowner)), z.nspowner, '' from n join pg_namespace as z on z.oid = n.oid
     ) as g, lateral (
-        select 'revoke all on ' || g.target || ' from public, ' || quote_ident(pg_get_userbyid(g.owner)) as what where g.col = ''
+        select 9 as seq, 'revoke all on ' || g.target || ' from public, ' || quote_ident(pg_get_userbyid(g.owner)) as what where g.col = ''
         union all
-        select 'grant ' || string_agg(x.privilege_type || g.col, ', ' order by x.privilege_type) || ' on ' || g.target || ' to '
+        select 10, 'grant ' || string_agg(x.privilege_type || g.col, ', ' order by x.privilege_type) || ' on ' || g.target || ' to '
             || case when x.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(x.grantee)) end || case when x.is_grantable then ' with grant option' else '' end
         from aclexplode(g.acl) as x group by x.grantee, x.is_grantable) as z
     where g.acl is not null

@@ -272,8 +272,7 @@ impl CloneTenant<'_> {
         connection: &mut Connection,
         schema: &SchemaName,
     ) -> Result<Structure, CloneError> {
-        let answers =
-            self.send(connection, structure::questions(schema).join(";\n")).await?;
+        let answers = self.send(connection, structure::questions(schema).join(";\n")).await?;
         Ok(Structure::of(&answers[1], &answers[2]))
     }
 

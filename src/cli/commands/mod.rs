@@ -1,6 +1,7 @@
 //! The commands, one a file.
 
 mod baseline;
+mod clone_tenant;
 mod completions;
 mod create_domain;
 mod create_tenant;
@@ -33,6 +34,7 @@ pub(crate) enum Subcommand {
     Status(status::StatusArgs),
     Baseline(baseline::BaselineArgs),
     CreateTenant(create_tenant::CreateTenantArgs),
+    CloneTenant(clone_tenant::CloneTenantArgs),
     ListTenants(list_tenants::ListTenantsArgs),
     CreateDomain(create_domain::CreateDomainArgs),
     ListDomains(list_domains::ListDomainsArgs),
@@ -55,6 +57,7 @@ impl Subcommand {
             Self::Status(args) => status::run(context, args).await,
             Self::Baseline(args) => baseline::run(context, args).await,
             Self::CreateTenant(args) => create_tenant::run(context, args).await,
+            Self::CloneTenant(args) => clone_tenant::run(context, args).await,
             Self::ListTenants(args) => list_tenants::run(context, args).await,
             Self::CreateDomain(args) => create_domain::run(context, args).await,
             Self::ListDomains(args) => list_domains::run(context, args).await,

@@ -83,7 +83,7 @@ comment on sequence codes is 'codes';
 grant select on members to public;
 grant update (name) on members to public;
 revoke execute on function next_code(text) from public;
-alter default privileges grant select on tables to public;
+do $$ begin execute format('alter default privileges in schema %I grant select on tables to public', current_schema()); end $$;
 
 select nextval('codes');
 insert into members (email, home, name, secret) select 'm' || n || '@example.com', row('s', 'c')::address, 'n' || n, repeat('x', n) from generate_series(1, 20) n;
