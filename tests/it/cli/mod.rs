@@ -1,6 +1,7 @@
 //! One file a command, named as the command's own.
 
 mod baseline;
+mod clone_tenant;
 mod connecting;
 mod create_tenant;
 mod dev;

@@ -1,0 +1,29 @@
+//! `clone-tenant`.
+
+use crate::support::Project;
+
+const EVERY_KIND: &str = include_str!("clone_tenant/every_kind.sql");
+
+#[tokio::test]
+async fn a_tenant_of_every_kind_of_object_is_cloned() {
+    let project = Project::with_tenants(["acme"]).await;
+    project.sql("create table if not exists public.users (id bigint primary key)").await;
+    project.sql(&format!("set search_path = acme, public; {EVERY_KIND}")).await;
+    insta::assert_snapshot!(project.run("clone-tenant acme globex --domain globex.example"), @"cloned tenant `acme` as `globex` at globex.example: 14 tables, 95 rows");
+    let rows = "select (select count(*) from acme.orders) = (select count(*) from globex.orders),
+        (select last_value from acme.codes) = (select last_value from globex.codes),
+        (select count(*) from globex.totals)";
+    assert_eq!(project.table(rows).await, "t | t | 20");
+}
+
+#[tokio::test]
+async fn a_source_that_is_no_tenant_is_named_and_nothing_is_made() {
+    let project = Project::with_tenants(["acme"]).await;
+    insta::assert_snapshot!(project.run("clone-tenant nobody globex"), @"
+    ------- stderr -------
+    error: there is no tenant `nobody` to clone
+    hint: `tenantctl list-tenants` lists the tenants
+    [exit status: 2]
+    ");
+    assert_eq!(project.table("select to_regnamespace('globex') is null").await, "t");
+}
