@@ -149,6 +149,11 @@ impl Order {
         let mut stack = vec![(first, false)];
         while let Some((index, is_ready)) = stack.pop() {
             if is_ready {
+                // A view by a primary key waits for it, and what is made of the view for both.
+                let mut needed = self.needed(index).into_iter();
+                if needed.any(|it| self.drafts[it].1.is_after_data) {
+                    self.drafts[index].1.is_after_data = true;
+                }
                 self.sorted.push(self.drafts[index].1.clone());
                 continue;
             }
@@ -156,14 +161,18 @@ impl Order {
                 continue;
             }
             stack.push((index, true));
-            let needed = self.needs.get(&self.drafts[index].0).into_iter().flatten();
-            let mut needed: Vec<usize> =
-                needed.filter_map(|key| self.by_key.get(key)).flatten().copied().collect();
-            // Owners and the like share their object's key and wait for nobody.
-            needed.retain(|it| !self.seen.contains(it) && self.makes(*it));
+            let mut needed = self.needed(index);
+            needed.retain(|it| !self.seen.contains(it));
             needed.sort_unstable_by(|a, b| b.cmp(a));
             stack.extend(needed.into_iter().map(|it| (it, false)));
         }
+    }
+
+    fn needed(&self, index: usize) -> Vec<usize> {
+        let needed = self.needs.get(&self.drafts[index].0).into_iter().flatten();
+        let needed = needed.filter_map(|key| self.by_key.get(key)).flatten().copied();
+        // Owners and the like share their object's key and wait for nobody.
+        needed.filter(|it| self.makes(*it)).collect()
     }
 
     fn makes(&self, index: usize) -> bool {

@@ -166,8 +166,8 @@ impl CloneTenant<'_> {
     ) -> Result<NewTenant, CloneError> {
         let registry = self.create.registry;
         let names = registry.names();
-        let mut tenant = tenant.clone();
         let all = columns(connection, registry).await?;
+        let mut tenant = self.create.named(&all, tenant);
         let is_given = |name: &str| {
             name == names.name
                 || name == names.schema_name
@@ -234,7 +234,7 @@ impl CloneTenant<'_> {
             return Err(CloneError::Unknown { source_schema, objects });
         }
         let tables = self.tables(connection).await?;
-        self.check_masks(connection, &tables).await?;
+        self.check_masks(&tables).await?;
 
         let path = literal(&search_path([new.as_str()]));
         let mut message = vec![
@@ -279,10 +279,11 @@ impl CloneTenant<'_> {
     /// Tables that hold rows themselves, with the columns that can be written.
     async fn tables(&self, connection: &mut Connection) -> Result<Vec<Table>, CloneError> {
         let question = format!(
-            "select c.relname, a.attname from pg_catalog.pg_depend as d \
+            "select c.relname, a.attname, y.typname from pg_catalog.pg_depend as d \
              join pg_catalog.pg_class as c on c.oid = d.objid and c.relkind = 'r' \
              left join pg_catalog.pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 \
                and not a.attisdropped and a.attgenerated = '' \
+             left join pg_catalog.pg_type as y on y.oid = a.atttypid and y.typnamespace = d.refobjid \
              where d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass \
                and d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass \
                and d.refobjid = {}::pg_catalog.regnamespace order by c.relname, a.attnum",
@@ -292,37 +293,42 @@ impl CloneTenant<'_> {
         let mut tables: Vec<Table> = Vec::new();
         for row in answers.last().into_iter().flatten() {
             if tables.last().is_none_or(|it| it.name != row.text(0)) {
-                tables.push(Table { name: row.text(0).into(), columns: Vec::new() });
+                tables.push(Table {
+                    name: row.text(0).into(),
+                    columns: Vec::new(),
+                    own_types: Vec::new(),
+                });
             }
             if let (Some(table), Some(column)) = (tables.last_mut(), row.get(1)) {
                 table.columns.push(column.to_owned());
+                table.own_types.push(row.get(2).map(str::to_owned));
             }
         }
         Ok(tables)
     }
 
-    async fn check_masks(
-        &self,
-        connection: &mut Connection,
-        tables: &[Table],
-    ) -> Result<(), CloneError> {
-        for mask in self.masks {
+    async fn check_masks(&self, tables: &[Table]) -> Result<(), CloneError> {
+        for (index, mask) in self.masks.iter().enumerate() {
+            let is_same = |it: &Mask| it.table == mask.table && it.column == mask.column;
             let table = tables.iter().find(|it| it.name == mask.table);
-            if !table.is_some_and(|it| it.columns.contains(&mask.column)) {
+            let is_there = table.is_some_and(|it| it.columns.contains(&mask.column));
+            if !is_there || self.masks[..index].iter().any(is_same) {
                 let (table, column) = (mask.table.clone(), mask.column.clone());
                 return Err(CloneError::NoSuchColumn { table, column });
             }
             let from = qualified(self.source, &mask.table);
-            let question = format!("select ({}\n) from only {from} where false", mask.expression);
             let path = search_path([self.source.as_str()]);
-            // On a connection of its own, in a transaction that can only read: the server takes it
-            // for one expression or refuses it.
+            let text = &mask.expression;
+            // On a connection of its own, in a transaction that can only read. What is right in
+            // both places is one expression: `1), (2` is not, nor is `1, 2`.
             let mut other = self.create.database.connect("tenantctl").await?;
-            let answer = other.ask_one(question, &path).await;
+            for place in [format!("({text}\n)"), format!("case when true then {text}\n end")] {
+                let question = format!("select {place} from only {from} where false");
+                let answer = other.ask_one(question, &path).await;
+                answer.map_err(|incomplete| self.refused_mask(mask, incomplete))?;
+            }
             other.close().await;
-            answer.map_err(|incomplete| self.refused_mask(mask, incomplete))?;
         }
-        let _ = connection;
         Ok(())
     }
 
@@ -354,11 +360,18 @@ impl CloneTenant<'_> {
             .columns
             .iter()
             .zip(&columns)
-            .map(|(name, quoted)| {
+            .zip(&table.own_types)
+            .map(|((name, quoted), own_type)| {
                 let mut masks = self.masks.iter();
                 let mask = masks.find(|it| it.table == table.name && it.column == *name);
                 mask_given = mask.or(mask_given);
-                mask.map_or_else(|| quoted.clone(), |it| format!("({}\n)", it.expression))
+                let value =
+                    mask.map_or_else(|| quoted.clone(), |it| format!("({}\n)", it.expression));
+                // Types of the same name in two schemas have nothing but their text in common.
+                match own_type {
+                    Some(own) => format!("{value}::text::{}", qualified(new, own)),
+                    None => value,
+                }
             })
             .collect();
         // Functions that a mask calls are the source's: it is what the mask was checked against.
@@ -481,6 +494,8 @@ impl CloneTenant<'_> {
 struct Table {
     name: String,
     columns: Vec<String>,
+    /// The column's type where it is the schema's own.
+    own_types: Vec<Option<String>>,
 }
 
 /// Whether `text` holds `word` with no letter, digit or underscore at either side.

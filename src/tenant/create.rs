@@ -225,7 +225,7 @@ impl CreateTenants<'_> {
     }
 
     /// Gives a tenant without a name its schema's, where the registry has a column for it.
-    fn named(&self, columns: &[Column], tenant: &NewTenant) -> NewTenant {
+    pub(super) fn named(&self, columns: &[Column], tenant: &NewTenant) -> NewTenant {
         let mut tenant = tenant.clone();
         let name = &self.registry.names().name;
         let is_given = tenant.values.iter().any(|(column, _)| column == name);
