@@ -7,6 +7,7 @@
 //! - [`pg`]: Postgres itself: connecting, quoting, readable errors, the private server;
 //! - [`run_log`]: who changed what, when and with which result;
 //! - [`migration`]: files, history, plan, apply: what each schema has and lacks;
+//! - [`structure`]: what one schema is made of, as the statements that make it again;
 //! - [`project`]: the folder with the configuration and the migrations;
 //! - [`tenant`]: the registry of tenants and domains, and what is done to a tenant;
 //! - [`resolve`]: for apps: from a hostname to its tenant and its schema.
@@ -50,6 +51,7 @@ pub mod pg;
 pub mod project;
 pub mod resolve;
 pub mod run_log;
+pub mod structure;
 pub mod tenant;
 
 #[cfg(feature = "cli")]

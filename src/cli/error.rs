@@ -18,8 +18,8 @@ use crate::project::{ConfigError, InitError};
 use crate::run_log::RunLogError;
 use crate::tenant::user::{InputError, UserError};
 use crate::tenant::{
-    ChangeError, DomainError, FileFinding, MigrateError, Obstacle, Refusal, RegistryError,
-    RunSqlError, SelectionError,
+    ChangeError, CloneError, DomainError, FileFinding, MigrateError, Obstacle, Refusal,
+    RegistryError, RunSqlError, SelectionError,
 };
 
 /// What a command came to.
@@ -52,6 +52,8 @@ pub(crate) enum CommandError {
     Selection(#[from] SelectionError),
     #[error(transparent)]
     Domain(#[from] DomainError),
+    #[error(transparent)]
+    Clone(#[from] CloneError),
     #[error(transparent)]
     Look(#[from] LookError),
     #[error(transparent)]
@@ -153,6 +155,7 @@ impl CommandError {
             Self::Registry(error) => registry_exit_code(error),
             Self::Selection(error) => selection_exit_code(error),
             Self::Domain(error) => domain_exit_code(error),
+            Self::Clone(error) => clone_exit_code(error),
             Self::Look(error) => look_exit_code(error),
             Self::Migrate(error) => migrate_exit_code(error),
             Self::Obstacle(obstacle) if obstacle.is_usage() => ExitCode::Usage,
@@ -204,6 +207,7 @@ impl CommandError {
             Self::Registry(error) => registry_hint(error),
             Self::Selection(error) => selection_hint(error),
             Self::Domain(error) => domain_hint(error),
+            Self::Clone(error) => clone_hint(error),
             Self::Look(LookError::Connect(error)) => connect_hint(error),
             Self::Migrate(error) => migrate_hint(error),
             Self::Scope(error) => scope_hint(error),
@@ -419,6 +423,35 @@ fn domain_exit_code(error: &DomainError) -> ExitCode {
         DomainError::Last(_) | DomainError::NoSharedRow { .. } => ExitCode::Usage,
         DomainError::Taken(_) | DomainError::AlreadyThere(_) => ExitCode::NotDone,
         DomainError::NoSuchDomain { .. } | DomainError::Primary { .. } => ExitCode::NotDone,
+    }
+}
+
+fn clone_exit_code(error: &CloneError) -> ExitCode {
+    match error {
+        CloneError::NoSource { .. } | CloneError::Shared { .. } => ExitCode::Usage,
+        CloneError::NoSuchColumn { .. } | CloneError::Mask { .. } => ExitCode::Usage,
+        CloneError::Obstacle(obstacle) if obstacle.is_usage() => ExitCode::Usage,
+        CloneError::Obstacle(_) | CloneError::Unknown { .. } | CloneError::Differs { .. } => {
+            ExitCode::NotDone
+        }
+        CloneError::Busy { .. } => ExitCode::Busy,
+        CloneError::Sql { source, .. } => sql_exit_code(source),
+        CloneError::Migrate(error) => migrate_exit_code(error),
+        CloneError::Registry(error) => registry_exit_code(error),
+        CloneError::Connect(_) => ExitCode::Unreachable,
+    }
+}
+
+fn clone_hint(error: &CloneError) -> Option<String> {
+    match error {
+        CloneError::NoSource { .. } => Some("`tenantctl list-tenants` lists the tenants".into()),
+        CloneError::Obstacle(obstacle) => obstacle_hint(obstacle),
+        CloneError::Busy { .. } => Some("nothing was changed; run the same command again".into()),
+        CloneError::Sql { source, .. } => source.hint.clone(),
+        CloneError::Migrate(error) => migrate_hint(error),
+        CloneError::Registry(error) => registry_hint(error),
+        CloneError::Connect(error) => connect_hint(error),
+        _ => None,
     }
 }
 

@@ -36,6 +36,7 @@ pub use interrupt::{Interrupt, Urgency};
 pub use listing::Duplicate;
 pub use plan::{Finding, Plan, PlanOptions};
 pub use preflight::{PreflightError, room_for};
+pub(crate) use script::lock_key;
 pub use script::{BEING_CREATED, Creating, Origin, Registration, Script, ScriptOptions, Subject};
 pub use seeds::SeedsError;
 pub use set::MigrationSet;

@@ -233,7 +233,7 @@ impl CreateTenants<'_> {
     }
 
     /// Gives a tenant without a name its schema's, where the registry has a column for it.
-    fn named(&self, columns: &[Column], tenant: &NewTenant) -> NewTenant {
+    pub(super) fn named(&self, columns: &[Column], tenant: &NewTenant) -> NewTenant {
         let mut tenant = tenant.clone();
         let name = &self.registry.names().name;
         let is_given = tenant.values.iter().any(|(column, _)| column == name);
@@ -322,7 +322,7 @@ impl CreateTenants<'_> {
 
     /// Returns the rows that register a tenant. Each does nothing when it is there already, as it
     /// is after a COMMIT whose answer was lost.
-    fn registrations(&self, tenant: &NewTenant) -> Vec<Registration> {
+    pub(super) fn registrations(&self, tenant: &NewTenant) -> Vec<Registration> {
         let names = self.registry.names();
         let (tenants, domains) = (self.registry.tenants_table(), self.registry.domains_table());
         let (schema_column, schema) =

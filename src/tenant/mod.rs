@@ -1,6 +1,7 @@
 //! The registry of tenants and domains, and what is done to a tenant.
 
 mod change;
+mod clone;
 mod column;
 mod create;
 mod domain;
@@ -14,6 +15,7 @@ mod selection;
 pub mod user;
 
 pub use change::ChangeError;
+pub use clone::{CloneError, CloneTenant, Cloned, Mask};
 pub use column::{Column, columns};
 pub use create::{CreateTenants, NewTenant, Obstacle, PreparedTenants, check_value};
 pub use domain::{

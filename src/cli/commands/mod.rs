@@ -2,6 +2,7 @@
 
 mod all_tenants_command;
 mod baseline;
+mod clone_tenant;
 mod completions;
 mod create_domain;
 mod create_tenant;
@@ -37,6 +38,7 @@ pub(crate) enum Subcommand {
     Baseline(baseline::BaselineArgs),
     CreateTenant(create_tenant::CreateTenantArgs),
     Seed(seed::SeedArgs),
+    CloneTenant(clone_tenant::CloneTenantArgs),
     ListTenants(list_tenants::ListTenantsArgs),
     CreateDomain(create_domain::CreateDomainArgs),
     ListDomains(list_domains::ListDomainsArgs),
@@ -62,6 +64,7 @@ impl Subcommand {
             Self::Baseline(args) => baseline::run(context, args).await,
             Self::CreateTenant(args) => create_tenant::run(context, args).await,
             Self::Seed(args) => seed::run(context, args).await,
+            Self::CloneTenant(args) => clone_tenant::run(context, args).await,
             Self::ListTenants(args) => list_tenants::run(context, args).await,
             Self::CreateDomain(args) => create_domain::run(context, args).await,
             Self::ListDomains(args) => list_domains::run(context, args).await,

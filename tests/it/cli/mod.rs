@@ -2,6 +2,7 @@
 
 mod all_tenants_command;
 mod baseline;
+mod clone_tenant;
 mod connecting;
 mod create_tenant;
 mod dev;

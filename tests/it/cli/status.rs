@@ -231,6 +231,8 @@ async fn in_a_folder_without_a_project_it_says_what_to_do() {
 async fn from_below_the_project_it_is_found() {
     let project = Project::with_tenants(["acme"]).await;
     project.tenant_migration("V1__notes.sql", NOTES);
+    // Outside a repository, nothing above the folder counts.
+    std::fs::create_dir(project.path(".git")).unwrap();
     std::fs::create_dir_all(project.path("src/deep")).unwrap();
     let mut command = project.command("status");
     let output = command.current_dir(project.path("src/deep")).output().unwrap();

@@ -39,11 +39,11 @@ pub(crate) fn connection() -> &'static ServerConnection {
 
 /// Returns a new folder for a test that runs a server of its own; it goes with the cluster.
 pub(crate) fn folder_for_a_server() -> PathBuf {
-    let folder = Run::current().folder();
-    let folder = folder.join(format!("own-{:08x}", fastrand::u32(..)));
+    let run = Run::current().folder();
+    // It may be below the checkout's own folder, whose project would be found otherwise.
+    fs::create_dir_all(run.join(".git")).unwrap();
+    let folder = run.join(format!("own-{:08x}", fastrand::u32(..)));
     make_folder(&folder);
-    // Below the checkout's own folder, whose project would be found otherwise.
-    fs::create_dir(folder.join(".git")).unwrap();
     folder
 }
 
