@@ -52,11 +52,13 @@ const HERE: &str = "\u{1}here\u{1}";
 
 type Key = (String, String);
 
+/// The statements of each object, with their places among each other; by the object's place.
+type Drafts = BTreeMap<(bool, i64, String, String, Key), Vec<(i64, String)>>;
+
 impl Structure {
     /// Returns what the rows of the second and the third of the [`questions`] say.
     pub fn of(objects: &[Row], dependencies: &[Row]) -> Self {
-        let mut drafts: BTreeMap<(bool, i64, String, String, Key), Vec<(i64, String)>> =
-            BTreeMap::new();
+        let mut drafts: Drafts = BTreeMap::new();
         let mut unknown = Vec::new();
         for row in objects {
             if row.number(0) == Some(-1) {
@@ -122,10 +124,7 @@ struct Order {
 }
 
 impl Order {
-    fn new(
-        drafts: BTreeMap<(bool, i64, String, String, Key), Vec<(i64, String)>>,
-        needs: HashMap<Key, Vec<Key>>,
-    ) -> Self {
+    fn new(drafts: Drafts, needs: HashMap<Key, Vec<Key>>) -> Self {
         let mut all = Vec::new();
         let mut by_key: HashMap<Key, Vec<usize>> = HashMap::new();
         for ((is_after_data, _, kind, name, key), mut statements) in drafts {
