@@ -207,6 +207,7 @@ impl Script {
         for &file in subject.files {
             script.file(subject.migrations, file);
         }
+        script.finish_files(Origin::Record);
         script.record(subject);
         script
     }
@@ -280,6 +281,7 @@ impl Script {
             self.file(subject.migrations, file);
         }
         self.seeds(subject);
+        self.finish_files(if is_audited(subject) { Origin::Audit } else { Origin::Record });
         self.audit(subject);
         if used_up.is_some() {
             for check in beyond::check(subject.schema, &options.path) {
@@ -320,13 +322,16 @@ impl Script {
         }
     }
 
-    /// Leaves nothing of what the files have done to the transaction.
+    /// Lets the files come to their end: deferred triggers run, while the settings are still the
+    /// files'. A role that a function took in spite of the grammar may not use the schema, which the
+    /// audit would then not find in the path, and must not decide who writes the history.
+    fn finish_files(&mut self, origin: Origin) {
+        self.push(origin, "set constraints all immediate");
+        self.push(origin, "reset role");
+    }
+
+    /// Leaves no temporary table to whoever the session serves next.
     fn settle(&mut self) {
-        // What a file's functions may have changed in spite of its grammar must not decide who
-        // writes the history, nor be found by whoever the session serves next. Deferred triggers
-        // run while the settings are still the file's.
-        self.push(Origin::Record, "set constraints all immediate");
-        self.push(Origin::Record, "reset role");
         self.push(Origin::Record, "discard temp");
     }
 
@@ -729,7 +734,7 @@ mod tests {
         let file = |statement| Origin::File { file: 0, statement };
         use Origin::*;
         let begin = [Begin, Begin, Guard, Guard, HistoryTable];
-        let end = [Audit, Audit, Record, Record, Record, Record, End, End];
+        let end = [Audit, Audit, Audit, Audit, Record, Record, End, End];
         assert_eq!(origins, [&begin[..], &[file(0), file(1)], &end].concat());
         assert_eq!(script.steps.last().unwrap().sql, "commit");
     }

@@ -134,6 +134,13 @@ async fn no_tenant_reaches_another_or_the_shared_schema() {
         ("create index on users (id);", "public.users"),
         ("do $$ begin execute 'drop table globex.users'; end $$;", "a relation that it dropped"),
         ("do $$ begin execute 'create table public.leaked (id int)'; end $$;", "public.leaked"),
+        (
+            "create table t (id int); create function f() returns trigger language plpgsql as $$ \
+             begin execute 'insert into users values (7)'; return null; end $$; create constraint \
+             trigger c after insert on t deferrable initially deferred for each row execute \
+             function f(); insert into t values (1);",
+            "public.users",
+        ),
     ] {
         for flags in ["", " --one-by-one"] {
             project.tenant_migration("V1__x.sql", sql);

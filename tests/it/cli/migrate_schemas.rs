@@ -807,6 +807,8 @@ async fn a_dry_run_prints_the_sql_and_changes_nothing() {
     create table orders (id int);
 
     -- fail if anything outside the schema was changed
+    set constraints all immediate;
+    reset role;
     set local search_path = "globex", pg_catalog, pg_temp;
     select cast(case
         when to_regnamespace('"globex"') is null then 'tenantctl:no-schema'
@@ -823,8 +825,6 @@ async fn a_dry_run_prints_the_sql_and_changes_nothing() {
                      or l.relation = any (string_to_array(current_setting('tenantctl.own'), ',')::oid[])));
 
     -- record it
-    set constraints all immediate;
-    reset role;
     discard temp;
     insert into "globex"."refinery_schema_history" (version, name, applied_on, checksum) values
         (1, 'notes', '[timestamp]', '7039002131610428797'),
@@ -860,6 +860,8 @@ async fn a_dry_run_prints_the_sql_and_changes_nothing() {
     create table orders (id int);
 
     -- fail if anything outside the schema was changed
+    set constraints all immediate;
+    reset role;
     set local search_path = "acme", pg_catalog, pg_temp;
     select cast(case
         when to_regnamespace('"acme"') is null then 'tenantctl:no-schema'
@@ -873,8 +875,6 @@ async fn a_dry_run_prints_the_sql_and_changes_nothing() {
        and l.relation::regclass::text !~ '^pg_(toast|temp)';
 
     -- record it
-    set constraints all immediate;
-    reset role;
     discard temp;
     insert into "acme"."refinery_schema_history" (version, name, applied_on, checksum) values
         (2, 'orders', '[timestamp]', '14598102398745047444');
@@ -1252,6 +1252,8 @@ async fn what_cannot_run_in_a_transaction_is_dry_run_apart() {
     create table notes (id int);
 
     -- fail if anything outside the schema was changed
+    set constraints all immediate;
+    reset role;
     set local search_path = "acme", pg_catalog, pg_temp;
     select cast(case
         when to_regnamespace('"acme"') is null then 'tenantctl:no-schema'
@@ -1265,8 +1267,6 @@ async fn what_cannot_run_in_a_transaction_is_dry_run_apart() {
        and l.relation::regclass::text !~ '^pg_(toast|temp)';
 
     -- record it
-    set constraints all immediate;
-    reset role;
     discard temp;
     insert into "acme"."refinery_schema_history" (version, name, applied_on, checksum) values
         (1, 'notes', '[timestamp]', '1118135553043109165');
@@ -1308,6 +1308,8 @@ async fn what_cannot_run_in_a_transaction_is_dry_run_apart() {
     create table orders (id int);
 
     -- fail if anything outside the schema was changed
+    set constraints all immediate;
+    reset role;
     set local search_path = "acme", pg_catalog, pg_temp;
     select cast(case
         when to_regnamespace('"acme"') is null then 'tenantctl:no-schema'
@@ -1321,8 +1323,6 @@ async fn what_cannot_run_in_a_transaction_is_dry_run_apart() {
        and l.relation::regclass::text !~ '^pg_(toast|temp)';
 
     -- record it
-    set constraints all immediate;
-    reset role;
     discard temp;
     insert into "acme"."refinery_schema_history" (version, name, applied_on, checksum) values
         (3, 'orders', '[timestamp]', '7669375082545851597');
