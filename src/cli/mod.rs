@@ -75,8 +75,15 @@ async fn run(cli: Cli) -> ExitCode {
         () = signals.listen(|text| report.always(text)) => Err(CommandError::Interrupted),
     };
     prompt::give_terminal_back();
-    result.unwrap_or_else(|error| {
+    let code = result.unwrap_or_else(|error| {
         error.report(&report);
         error.exit_code()
-    })
+    });
+    match report::unwritten() {
+        Some(error) => {
+            report.error(format!("the answer could not be written: {error}"));
+            if code == ExitCode::Done { ExitCode::NotDone } else { code }
+        }
+        None => code,
+    }
 }

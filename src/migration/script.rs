@@ -143,7 +143,7 @@ impl Script {
         script.begin(subject, options);
         script.own_relations(subject);
         for &file in subject.files {
-            script.file(subject.migrations, file);
+            script.audited_file(subject, file);
         }
         script.audit(subject);
         script.record(subject);
@@ -229,6 +229,21 @@ impl Script {
 
     fn file(&mut self, migrations: &MigrationSet, file: usize) {
         for (statement, it) in migrations.statements(file).iter().enumerate() {
+            let origin = Origin::File { file, statement };
+            self.steps.push(Step { sql: it.text.clone(), origin, alone: it.alone });
+        }
+    }
+
+    /// As [`Script::file`], with a check before each statement that changes something without a
+    /// lock, by a name that the search path may find outside the schema.
+    fn audited_file(&mut self, subject: Subject<'_>, file: usize) {
+        let is_audited = is_audited(subject);
+        for (statement, it) in subject.migrations.statements(file).iter().enumerate() {
+            if is_audited {
+                for name in &it.bare_changes {
+                    self.push(Origin::Audit, found_outside(subject.schema, it.kind(), name));
+                }
+            }
             let origin = Origin::File { file, statement };
             self.steps.push(Step { sql: it.text.clone(), origin, alone: it.alone });
         }
@@ -483,6 +498,36 @@ select cast(case
    and name ~ '^(?!pg_)(\"([^\"]|\"\")*\"|[^\".]+)[.]|^[0-9]+$'
    and not starts_with(name, quote_ident({}) || '.'){dropped}",
         literal(schema.as_str())
+    )
+}
+
+/// Fails when the search path finds `name` behind the schema only. Each catalog is asked by its
+/// index on names.
+fn found_outside(schema: &SchemaName, kind: &str, name: &str) -> String {
+    let is = |what: &[&str]| what.iter().any(|it| kind.contains(it));
+    let (relation, routine, type_) = (
+        "select relnamespace as oid from pg_catalog.pg_class where relname",
+        "select pronamespace as oid from pg_catalog.pg_proc where proname",
+        "select typnamespace as oid from pg_catalog.pg_type where typname",
+    );
+    let catalogs: &[&str] = match () {
+        () if is(&["FUNCTION", "PROCEDURE", "ROUTINE", "AGGREGATE"]) => &[routine],
+        () if is(&["TYPE", "DOMAIN"]) => &[type_],
+        () if is(&["TRIGGER"]) => &[relation],
+        () => &[relation, routine, type_],
+    };
+    let name = literal(name);
+    let found: Vec<String> = catalogs.iter().map(|it| format!("{it} = {name}")).collect();
+    format!(
+        "\
+select cast(coalesce(case
+    when not bool_or(s.nspname = {})
+    then '{REFUSAL}outside:' || min(quote_ident(s.nspname)) || '.' || quote_ident({name})
+    else '0' end, '0') as integer)
+  from ({}) as found join pg_catalog.pg_namespace s using (oid)
+ where s.nspname = any (pg_catalog.current_schemas(false))",
+        literal(schema.as_str()),
+        found.join(" union all ")
     )
 }
 
