@@ -527,7 +527,7 @@ select cast(coalesce(case
   from ({}) as found join pg_catalog.pg_namespace s using (oid)
  where s.nspname = any (pg_catalog.current_schemas(false))",
         literal(schema.as_str()),
-        found.join(" union all ")
+        found.join(" union all\n        ")
     )
 }
 

@@ -796,6 +796,18 @@ async fn a_dry_run_prints_the_sql_and_changes_nothing() {
 
     -- migrations/tenant/V1__notes.sql
     create table notes (id int);
+
+    -- fail if anything outside the schema was changed
+    select cast(coalesce(case
+        when not bool_or(s.nspname = 'globex')
+        then 'tenantctl:outside:' || min(quote_ident(s.nspname)) || '.' || quote_ident('notes')
+        else '0' end, '0') as integer)
+      from (select relnamespace as oid from pg_catalog.pg_class where relname = 'notes' union all
+            select pronamespace as oid from pg_catalog.pg_proc where proname = 'notes' union all
+            select typnamespace as oid from pg_catalog.pg_type where typname = 'notes') as found join pg_catalog.pg_namespace s using (oid)
+     where s.nspname = any (pg_catalog.current_schemas(false));
+
+    -- migrations/tenant/V1__notes.sql
     grant select on notes to public;
 
     -- migrations/tenant/V2__orders.sql
