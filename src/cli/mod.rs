@@ -84,6 +84,13 @@ async fn run(cli: Cli) -> ExitCode {
         error.report(&report);
         error.exit_code()
     });
+    let code = match report::unwritten() {
+        Some(error) => {
+            report.error(format!("the answer could not be written: {error}"));
+            if code == ExitCode::Done { ExitCode::NotDone } else { code }
+        }
+        None => code,
+    };
     context.end_run(code).await;
     code
 }

@@ -7,7 +7,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use dialoguer::{Confirm, Input};
+use dialoguer::Confirm;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use super::error::CommandError;
@@ -106,14 +106,15 @@ impl Person {
 
 /// Asks for a line of text.
 async fn shown(question: &str, default: Option<&str>) -> Result<String, CommandError> {
-    let (prompt, default) = (question.to_owned(), default.map(str::to_owned));
+    let default = default.unwrap_or_default().to_owned();
+    let prompt = match default.as_str() {
+        "" => format!("{question}: "),
+        default => format!("{question} [{default}]: "),
+    };
     ask(question, move || {
-        let input = Input::<String>::new().with_prompt(prompt);
-        let input = match default {
-            Some(default) => input.default(default),
-            None => input.allow_empty(true),
-        };
-        Ok(input.interact_text()?)
+        show(&prompt)?;
+        let answer = line(&io::stdin())?;
+        Ok(if answer.is_empty() { default } else { answer })
     })
     .await
 }

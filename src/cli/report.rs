@@ -1,7 +1,8 @@
 //! Who speaks: answers to stdout, everything said on the way to stderr.
 
 use std::fmt::Display;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::sync::OnceLock;
 
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
@@ -153,7 +154,20 @@ fn tsv(value: &str) -> String {
 
 // A reader that went away, as `head -1` does, must neither stop the work nor change its status.
 fn to_stdout(text: &dyn Display) {
-    let _ = writeln!(anstream::stdout().lock(), "{text}");
+    let mut stdout = anstream::stdout().lock();
+    if let Err(error) = writeln!(stdout, "{text}").and_then(|()| stdout.flush())
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        UNWRITTEN.get_or_init(|| error);
+    }
+}
+
+/// Why the answer, or a part of it, could not be written.
+static UNWRITTEN: OnceLock<std::io::Error> = OnceLock::new();
+
+/// Returns why the answer, or a part of it, could not be written.
+pub(crate) fn unwritten() -> Option<&'static std::io::Error> {
+    UNWRITTEN.get()
 }
 
 fn to_stderr(text: &dyn Display) {

@@ -205,7 +205,8 @@ impl Script {
         script.push(Origin::Guard, lock);
         script.push(Origin::Begin, settings(subject.schema, options, false));
         for &file in subject.files {
-            script.file(subject.migrations, file);
+            let origin = |statement| Origin::File { file, statement };
+            script.file(subject.migrations, file, None, origin);
         }
         script.finish_files(Origin::Record);
         script.record(subject);
@@ -277,10 +278,14 @@ impl Script {
                 self.push(Origin::Note, note);
             }
         }
+        let checked_in = is_audited(subject).then_some(subject.schema);
         for &file in subject.files {
-            self.file(subject.migrations, file);
+            let origin = |statement| Origin::File { file, statement };
+            self.file(subject.migrations, file, checked_in, origin);
         }
-        self.seeds(subject);
+        for (seeds, file) in seeds_of(subject) {
+            self.file(seeds, file, checked_in, |statement| Origin::Seed { file, statement });
+        }
         self.finish_files(if is_audited(subject) { Origin::Audit } else { Origin::Record });
         self.audit(subject);
         if used_up.is_some() {
@@ -296,19 +301,24 @@ impl Script {
         }
     }
 
-    fn file(&mut self, migrations: &MigrationSet, file: usize) {
-        for (statement, it) in migrations.statements(file).iter().enumerate() {
-            let origin = Origin::File { file, statement };
-            self.steps.push(Step { sql: it.text.clone(), origin, alone: it.alone });
-        }
-    }
-
-    fn seeds(&mut self, subject: Subject<'_>) {
-        for (seeds, file) in seeds_of(subject) {
-            for (statement, it) in seeds.statements(file).iter().enumerate() {
-                let origin = Origin::Seed { file, statement };
-                self.steps.push(Step { sql: it.text.clone(), origin, alone: it.alone });
+    /// Pushes a file's statements. Where they are checked, a check comes before each that changes
+    /// something without a lock, by a name that the search path may find outside the schema.
+    fn file(
+        &mut self,
+        set: &MigrationSet,
+        file: usize,
+        checked_in: Option<&SchemaName>,
+        origin: impl Fn(usize) -> Origin,
+    ) {
+        for (statement, it) in set.statements(file).iter().enumerate() {
+            for (schema, name) in checked_in
+                .iter()
+                .flat_map(|schema| it.bare_changes.iter().map(move |name| (schema, name)))
+            {
+                self.push(Origin::Audit, found_outside(schema, it.kind(), name));
             }
+            let origin = origin(statement);
+            self.steps.push(Step { sql: it.text.clone(), origin, alone: it.alone });
         }
     }
 
@@ -599,6 +609,36 @@ pub(super) fn touched(found: &str) -> String {
     names.sort_unstable();
     names.dedup();
     names.join(", ")
+}
+
+/// Fails when the search path finds `name` behind the schema only. Each catalog is asked by its
+/// index on names.
+fn found_outside(schema: &SchemaName, kind: &str, name: &str) -> String {
+    let is = |what: &[&str]| what.iter().any(|it| kind.contains(it));
+    let (relation, routine, type_) = (
+        "select relnamespace as oid from pg_catalog.pg_class where relname",
+        "select pronamespace as oid from pg_catalog.pg_proc where proname",
+        "select typnamespace as oid from pg_catalog.pg_type where typname",
+    );
+    let catalogs: &[&str] = match () {
+        () if is(&["FUNCTION", "PROCEDURE", "ROUTINE", "AGGREGATE"]) => &[routine],
+        () if is(&["TYPE", "DOMAIN"]) => &[type_],
+        () if is(&["TRIGGER"]) => &[relation],
+        () => &[relation, routine, type_],
+    };
+    let name = literal(name);
+    let found: Vec<String> = catalogs.iter().map(|it| format!("{it} = {name}")).collect();
+    format!(
+        "\
+select cast(coalesce(case
+    when not bool_or(s.nspname = {})
+    then '{REFUSAL}outside:' || min(quote_ident(s.nspname)) || '.' || quote_ident({name})
+    else '0' end, '0') as integer)
+  from ({}) as found join pg_catalog.pg_namespace s using (oid)
+ where s.nspname = any (pg_catalog.current_schemas(false))",
+        literal(schema.as_str()),
+        found.join(" union all\n        ")
+    )
 }
 
 /// Whether one of the files has a version that does not fit refinery's default width.

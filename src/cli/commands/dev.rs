@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, CommandResult};
 use crate::cli::exit_code::ExitCode;
+use crate::cli::prompt::Person;
 use crate::cli::report::Report;
 use crate::pg::server::{
     PrivateServer, RunningServer, ServerFinding, ServerState, ServerStatus, Started,
@@ -48,7 +49,7 @@ pub(crate) async fn run(context: &mut Context, command: &DevCommand) -> CommandR
             status(report, &server.status()?);
             Ok(ExitCode::Done)
         }
-        DevCommand::Destroy { yes } => destroy(report, &server, *yes),
+        DevCommand::Destroy { yes } => destroy(report, &server, *yes).await,
     }
 }
 
@@ -126,17 +127,23 @@ fn running_fields(server: &RunningServer) -> serde_json::Value {
     })
 }
 
-fn destroy(report: &Report, server: &PrivateServer, yes: bool) -> CommandResult {
+async fn destroy(report: &Report, server: &PrivateServer, yes: bool) -> CommandResult {
     if matches!(server.status()?.state, ServerState::Absent) {
         server.destroy()?;
         report.answer("private server: there is none");
         return Ok(ExitCode::Done);
     }
     if !yes {
-        return Err(CommandError::Usage {
-            message: "this deletes the private server with all its data".into(),
-            hint: "if that is meant, say `tenantctl dev destroy --yes`".into(),
-        });
+        let Some(person) = Person::present(report) else {
+            return Err(CommandError::Usage {
+                message: "this deletes the private server with all its data".into(),
+                hint: "if that is meant, say `tenantctl dev destroy --yes`".into(),
+            });
+        };
+        if !person.confirm("Delete the private server with all its data?", Some(false)).await? {
+            report.answer("private server: kept");
+            return Ok(ExitCode::NotDone);
+        }
     }
     server.destroy()?;
     report.answer("private server: destroyed");

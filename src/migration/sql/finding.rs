@@ -23,6 +23,8 @@ pub enum Rule {
     SchemaChange,
     /// Naming another schema in a file that runs for every tenant.
     OtherSchema,
+    /// Changing the table that says what was applied.
+    History,
     /// Extensions, which a database has once (page `CREATE EXTENSION`).
     Extension,
     /// Whatever else belongs to no schema: roles, databases, languages, publications.
@@ -41,7 +43,7 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Rule; 16] = [
+    pub const ALL: [Rule; 17] = [
         Rule::TransactionControl,
         Rule::SearchPath,
         Rule::Role,
@@ -51,6 +53,7 @@ impl Rule {
         Rule::AdvisoryLock,
         Rule::SchemaChange,
         Rule::OtherSchema,
+        Rule::History,
         Rule::Extension,
         Rule::DatabaseWide,
         Rule::NeedsNoTransaction,
@@ -72,6 +75,7 @@ impl Rule {
             Rule::AdvisoryLock => "advisory-lock",
             Rule::SchemaChange => "schema-change",
             Rule::OtherSchema => "other-schema",
+            Rule::History => "history",
             Rule::Extension => "extension",
             Rule::DatabaseWide => "database-wide",
             Rule::NeedsNoTransaction => "needs-no-transaction",
@@ -93,6 +97,7 @@ impl Rule {
         !matches!(
             self,
             Rule::TransactionControl
+                | Rule::History
                 | Rule::NeedsNoTransaction
                 | Rule::PsqlCommand
                 | Rule::CopyFromStdin
@@ -177,6 +182,8 @@ pub enum Problem {
     SchemaChange { command: String, folder_is_shared: bool },
     /// Something in another schema is changed, or in a schema that is not shared, used.
     OtherSchema { schema: String, object: String, changed: bool, is_shared: bool },
+    /// `refinery_schema_history` is changed.
+    History,
     /// `CREATE EXTENSION` and its like.
     Extension { command: String },
     /// `CREATE ROLE` and its like.
@@ -228,6 +235,7 @@ impl Problem {
             Problem::AdvisoryLock { .. } => Rule::AdvisoryLock,
             Problem::SchemaChange { .. } => Rule::SchemaChange,
             Problem::OtherSchema { .. } => Rule::OtherSchema,
+            Problem::History => Rule::History,
             Problem::Extension { .. } => Rule::Extension,
             Problem::DatabaseWide { .. }
             | Problem::PerhapsDatabaseWide { .. }

@@ -10,6 +10,7 @@ mod functions;
 mod left_behind;
 mod names;
 
+pub(super) use self::names::bare_changes;
 use super::Header;
 use super::finding::{Finding, Problem, Rule};
 use super::grammar::{self, Body, Kind, Node, range};
@@ -112,6 +113,7 @@ impl Look<'_> {
         found.extend(psql_variables(text, node));
         found.extend(self.statement(node).map(|problem| (range(node).start, problem)));
         found.extend(names::problems(node, self).map(in_file));
+        found.extend(names::history(node).map(in_file));
         if functions::run_now(node.kind()) {
             found.extend(functions::problems(node, self).map(in_file));
         }
@@ -141,6 +143,7 @@ impl Look<'_> {
         });
         in_statements
             .chain(names::problems(&body.root, look))
+            .chain(names::history(&body.root))
             .chain(functions::problems(&body.root, look))
             .map(|(node, problem)| (body.offset(&node), problem))
             .collect()

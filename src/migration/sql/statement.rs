@@ -3,6 +3,7 @@
 use super::grammar::{self, Kind, Node, child, has};
 use super::pieces::{Piece, Pieces, pieces};
 use super::position::Cursor;
+use super::rules::bare_changes;
 
 /// One statement, exactly as it stands in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +22,9 @@ pub struct Statement {
     /// While it waits for a lock, nobody who reads or writes waits behind it: it builds, drops or
     /// detaches concurrently.
     pub is_concurrent: bool,
+    /// The names without a schema that it changes without a lock that would tell where they were
+    /// found, as Postgres stores them.
+    pub bare_changes: Vec<String>,
     kind: String,
     concurrent_index: Option<ConcurrentIndex>,
 }
@@ -86,6 +90,7 @@ fn statement(text: &str, piece: &Piece, cursor: &mut Cursor) -> Statement {
         offset: piece.range.start,
         alone: piece.alone,
         is_concurrent: piece.node.as_ref().is_some_and(is_concurrent),
+        bare_changes: piece.node.as_ref().map_or_else(Vec::new, bare_changes),
         kind: piece.node.as_ref().map_or_else(|| first_words(text), kind),
         concurrent_index: piece.node.as_ref().and_then(concurrent_index),
     }

@@ -77,6 +77,12 @@ impl fmt::Display for Problem {
                     }
                 }
             }
+            Problem::History => {
+                write!(
+                    f,
+                    "`refinery_schema_history` says what was applied, and is not a migration's to change"
+                )
+            }
             Problem::Extension { command } => {
                 write!(
                     f,
@@ -178,6 +184,9 @@ impl Problem {
             ),
             Problem::OtherSchema { is_shared: true, .. } | Problem::Extension { .. } => TO_SHARED.to_owned(),
             Problem::OtherSchema { .. } => "leave the schema out of the name".to_owned(),
+            Problem::History => {
+                "delete it; `tenantctl baseline` records what was applied by other means".to_owned()
+            }
             Problem::DatabaseWide { .. } => TO_SHARED.to_owned(),
             Problem::PerhapsDatabaseWide { .. } => {
                 format!("{TO_SHARED}, or {}", allow(Rule::DatabaseWide))

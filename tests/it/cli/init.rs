@@ -122,3 +122,23 @@ async fn a_folder_that_cannot_be_written_is_said() {
     [exit status: 1]
     ");
 }
+
+#[test]
+fn an_answer_that_cannot_be_written_is_no_success() {
+    let run = |to: &str| {
+        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_tenantctl"));
+        let full = std::fs::OpenOptions::new().write(true).open(to).unwrap();
+        let folder = std::env::temp_dir();
+        let arguments = ["makemigrations", "--check", "--migrations-dir", "."];
+        let empty = tempfile::tempdir_in(folder).unwrap();
+        for name in ["shared", "tenant"] {
+            std::fs::create_dir(empty.path().join(name)).unwrap();
+        }
+        program.current_dir(empty.path()).args(arguments).stdout(full).output().unwrap()
+    };
+    assert_eq!(run("/dev/null").status.code(), Some(0));
+    let failed = run("/dev/full");
+    assert_eq!(failed.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+    assert!(said.contains("the answer could not be written: No space left on device"), "{said}");
+}

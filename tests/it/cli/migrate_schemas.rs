@@ -801,6 +801,18 @@ async fn a_dry_run_prints_the_sql_and_changes_nothing() {
 
     -- migrations/tenant/V1__notes.sql
     create table notes (id int);
+
+    -- fail if anything outside the schema was changed
+    select cast(coalesce(case
+        when not bool_or(s.nspname = 'globex')
+        then 'tenantctl:outside:' || min(quote_ident(s.nspname)) || '.' || quote_ident('notes')
+        else '0' end, '0') as integer)
+      from (select relnamespace as oid from pg_catalog.pg_class where relname = 'notes' union all
+            select pronamespace as oid from pg_catalog.pg_proc where proname = 'notes' union all
+            select typnamespace as oid from pg_catalog.pg_type where typname = 'notes') as found join pg_catalog.pg_namespace s using (oid)
+     where s.nspname = any (pg_catalog.current_schemas(false));
+
+    -- migrations/tenant/V1__notes.sql
     grant select on notes to public;
 
     -- migrations/tenant/V2__orders.sql
@@ -1518,4 +1530,34 @@ async fn a_project_begun_in_sequence_goes_on_with_timestamps() {
     assert!(!shown.contains("exit status"), "{shown}");
     let width = "select pg_typeof(version) from acme.refinery_schema_history limit 1";
     assert_eq!(project.query(&format!("select ({width})::text")).await, "bigint");
+}
+
+#[tokio::test]
+async fn what_takes_no_lock_stays_in_the_schema_too() {
+    let project = Project::with_tenants(["acme"]).await;
+    let own = "create table public.users (id int); create type public.mood as enum ('a'); \
+               create function public.f() returns trigger language plpgsql as 'begin return new; end'";
+    project.sql(own).await;
+    for sql in [
+        "grant select on users to public",
+        "drop function f()",
+        "alter function f() cost 7",
+        "drop type mood",
+        "alter type mood add value 'b'",
+        "comment on function f() is 'x'",
+        "create trigger t before insert on users for each row execute function f()",
+    ] {
+        project.tenant_migration("V1__out.sql", sql);
+        let said = project.run("migrate-schemas --tenants");
+        assert!(
+            said.contains("it reached outside the schema and touched public."),
+            "{sql}: {said}"
+        );
+    }
+    let fine = "create table users (id int); create trigger t before insert on users \
+                for each row execute function f(); grant select on users to public; \
+                create function g() returns int language sql as 'select 1'; drop function g();";
+    project.tenant_migration("V1__out.sql", fine);
+    let said = project.run("migrate-schemas --tenants");
+    assert!(said.contains("1 schema migrated"), "{said}");
 }

@@ -2,6 +2,7 @@
 //! one at most.
 
 use super::Look;
+use crate::migration::history::HISTORY_TABLE;
 use crate::migration::sql::finding::Problem;
 use crate::migration::sql::grammar::{Kind, Node, callee, name, path};
 
@@ -20,6 +21,64 @@ pub(super) fn problems<'a>(
 }
 
 const ABOUT_EXTENSIONS: [Kind; 2] = [Kind::CREATE_EXTENSION, Kind::ALTER_EXTENSION];
+
+/// Returns where the statements below a node change the table that says what was applied.
+pub(super) fn history(node: &Node) -> impl Iterator<Item = (Node, Problem)> {
+    changes(node)
+        .filter(|(_, parts)| parts.last().is_some_and(|it| it == HISTORY_TABLE))
+        .map(|(node, _)| (node, Problem::History))
+}
+
+/// Returns the names without a schema that a statement changes, as Postgres stores them, if it
+/// is one that changes what it names without a lock that the audit would see.
+pub(in crate::migration::sql) fn bare_changes(statement: &Node) -> Vec<String> {
+    let kind = statement.kind();
+    if !WITHOUT_LOCK.contains(&kind) {
+        return Vec::new();
+    }
+    // The function of a trigger is used, not changed.
+    let text = statement.text().to_string();
+    let start = usize::from(statement.text_range().start());
+    let is_called = |node: &Node| {
+        let rest = &text[usize::from(node.text_range().end()) - start..];
+        kind == Kind::CREATE_TRIGGER && rest.trim_start().starts_with('(')
+    };
+    let names = changes(statement).filter(|(node, parts)| parts.len() == 1 && !is_called(node));
+    names.filter_map(|(_, mut parts)| parts.pop()).collect()
+}
+
+const WITHOUT_LOCK: [Kind; 17] = [
+    Kind::GRANT,
+    Kind::REVOKE,
+    Kind::COMMENT_ON,
+    Kind::CREATE_TRIGGER,
+    Kind::ALTER_FUNCTION,
+    Kind::ALTER_PROCEDURE,
+    Kind::ALTER_ROUTINE,
+    Kind::ALTER_AGGREGATE,
+    Kind::ALTER_TYPE,
+    Kind::ALTER_DOMAIN,
+    Kind::DROP_FUNCTION,
+    Kind::DROP_PROCEDURE,
+    Kind::DROP_ROUTINE,
+    Kind::DROP_AGGREGATE,
+    Kind::DROP_TYPE,
+    Kind::DROP_DOMAIN,
+    Kind::SECURITY_LABEL,
+];
+
+/// Returns the names below a node that are changed rather than used, with their parts.
+fn changes(node: &Node) -> impl Iterator<Item = (Node, Vec<String>)> {
+    node.descendants().filter_map(|node| {
+        let is_name = matches!(node.kind(), Kind::PATH | Kind::PATH_REF);
+        let is_part = matches!(
+            node.parent()?.kind(),
+            Kind::PATH | Kind::PATH_REF | Kind::CONFIG_PARAMETER_REF | Kind::PLPGSQL_ALIAS_TARGET
+        );
+        let is_change = is_name && !is_part && is_changed(&node);
+        is_change.then(|| (node.clone(), path(&node)))
+    })
+}
 
 /// A schema that is named, and what for.
 struct Named {

@@ -588,3 +588,48 @@ fn every_rule_has_a_name_of_its_own() {
         assert_eq!(Rule::named(rule.name()), Some(rule));
     }
 }
+
+#[test]
+fn the_history_is_not_the_files_to_change() {
+    refused(
+        Rule::History,
+        &[
+            "delete from refinery_schema_history",
+            "update Refinery_Schema_History set name = 'x'",
+            "insert into \"refinery_schema_history\" values (1)",
+            "truncate refinery_schema_history",
+            "drop table refinery_schema_history",
+            "alter table refinery_schema_history add column x int",
+            "do $$ begin delete from refinery_schema_history; end $$",
+        ],
+    );
+    fine(&[
+        "select * from refinery_schema_history",
+        "create table h as table refinery_schema_history",
+    ]);
+}
+
+#[test]
+fn what_is_changed_without_a_lock_is_known_by_name() {
+    for (sql, names) in [
+        ("grant select on users to app", &["users"][..]),
+        ("grant select, update (a) on table users, b to app, other", &["users", "b"]),
+        ("grant execute on function f(int) to app", &["f"]),
+        ("revoke all on users from app", &["users"]),
+        ("drop function f(int, citext), g", &["f", "g"]),
+        ("drop type if exists mood", &["mood"]),
+        ("drop domain d", &["d"]),
+        ("alter function f(int) set search_path = ''", &["f"]),
+        ("alter type mood add value 'x'", &["mood"]),
+        ("comment on function f() is 'x'", &["f"]),
+        ("comment on table users is 'x'", &["users"]),
+        ("create trigger t before insert on users for each row execute function f()", &["users"]),
+        ("create table users (id int)", &[]),
+        ("drop function acme.f()", &[]),
+    ] {
+        let statement =
+            &crate::migration::sql::Script::read(sql, &Context::new(Folder::Tenant, "public"))
+                .statements[0];
+        assert_eq!(statement.bare_changes, names, "{sql}");
+    }
+}
