@@ -174,7 +174,8 @@ impl Script {
     }
 
     /// Returns the transaction that runs `subject`'s files and records nothing; on the first schema
-    /// of all with the search of [`Script::trial`].
+    /// of all, where it is known whether the server has used up half of the numbers of transactions,
+    /// with the search of the catalogs.
     pub fn seed(
         subject: Subject<'_>,
         options: &ScriptOptions,
