@@ -292,3 +292,23 @@ async fn a_schema_that_is_in_use_is_tried_again_and_then_named() {
     let said = project.run("migrate-schemas --tenants");
     assert!(said.starts_with("1 schema migrated, 1 up to date\n"), "{said}");
 }
+
+#[tokio::test]
+async fn a_migration_does_not_touch_its_own_history() {
+    let project = Project::with_tenants(["acme"]).await;
+    project
+        .tenant_migration("V1__x.sql", "create table x ();\ndelete from refinery_schema_history;");
+    insta::assert_snapshot!(project.run("migrate-schemas --tenants"), @"
+    ------- stderr -------
+    error: the migration files cannot be run as they are
+      `refinery_schema_history` says what was applied, and is not a migration's to change
+         --> migrations/tenant/V1__x.sql:2:13
+          |
+        2 | delete from refinery_schema_history;
+          |             ^
+        instead: leave it out; `tenantctl baseline` records what was applied by other means
+    hint: nothing was changed; mend the file and run it again
+    [exit status: 2]
+    ");
+    assert_eq!(project.tables("acme").await, "");
+}

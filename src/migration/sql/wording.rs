@@ -185,7 +185,7 @@ impl Problem {
             Problem::OtherSchema { is_shared: true, .. } | Problem::Extension { .. } => TO_SHARED.to_owned(),
             Problem::OtherSchema { .. } => "leave the schema out of the name".to_owned(),
             Problem::History => {
-                "delete it; `tenantctl baseline` records what was applied by other means".to_owned()
+                "leave it out; `tenantctl baseline` records what was applied by other means".to_owned()
             }
             Problem::DatabaseWide { .. } => TO_SHARED.to_owned(),
             Problem::PerhapsDatabaseWide { .. } => {

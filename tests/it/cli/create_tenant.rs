@@ -585,3 +585,13 @@ async fn a_flag_is_not_taken_for_a_name() {
     assert!(shown.trim_end().ends_with("[exit status: 2]"), "{shown}");
     assert_eq!(project.query("select count(*) from tenants").await, "0");
 }
+
+#[tokio::test]
+async fn the_end_of_input_is_no_answer() {
+    let project = project().await;
+    let mut terminal = project.terminal("create-tenant");
+    let (seen, status) = terminal.sees("schema").presses("\x04").ends();
+    assert!(seen.contains("`schema` was not answered: the input ended"), "{seen}");
+    assert_eq!(status, 2);
+    assert_eq!(project.query("select count(*) from tenants").await, "0");
+}

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use crate::support::terminal::Terminal;
 use crate::support::{Project, cluster};
 
 /// A project whose folder goes with the tests' cluster, and no database but its own.
@@ -111,6 +112,26 @@ async fn the_private_server_is_started_and_stopped() {
     insta::assert_snapshot!(alone.run("dev stop"), @"private server: stopped");
     insta::assert_snapshot!(alone.run("dev destroy --yes"), @"private server: destroyed");
     insta::assert_snapshot!(alone.run("dev status"), @"private server: there is none");
+}
+
+#[tokio::test]
+async fn on_a_terminal_it_is_asked_whether_the_server_may_go() {
+    let alone = Alone::new().await;
+    alone.run("dev start");
+    let ask = |answer| {
+        let mut command = alone.project.command("dev destroy");
+        command.env_remove("DATABASE_URL").current_dir(&alone.folder);
+        let question = "Delete the private server with all its data?";
+        Terminal::open(command).answers(question, answer).ends()
+    };
+    let (seen, status) = ask("n");
+    assert!(seen.contains("private server: kept"), "{seen}");
+    assert_eq!(status, 1);
+    assert!(alone.run("dev status").starts_with("private server: running"));
+    let (seen, status) = ask("y");
+    assert!(seen.contains("private server: destroyed"), "{seen}");
+    assert_eq!(status, 0);
+    assert_eq!(alone.run("dev status").trim(), "private server: there is none");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ mod program;
 mod project;
 pub(crate) mod proxy;
 mod redact;
-mod terminal;
+pub(crate) mod terminal;
 mod waiting;
 
 pub(crate) use own_server::OwnServer;

@@ -14,7 +14,7 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    pub(super) fn open(mut command: Command) -> Terminal {
+    pub(crate) fn open(mut command: Command) -> Terminal {
         command.env("TERM", "xterm").stdin(Stdio::inherit());
         let mut session = Session::spawn(command).unwrap();
         session.set_expect_timeout(Some(Duration::from_secs(30)));
