@@ -11,7 +11,7 @@ use super::report::Report;
 use super::text::{few, printable, shell_word};
 use crate::migration::scaffold::ScaffoldError;
 use crate::migration::{FileProblem, FolderError, LookError, PreflightError, SeedsError};
-use crate::name::{HostnameError, SchemaNameError};
+use crate::name::{HostnameError, SchemaName, SchemaNameError};
 use crate::pg::server::ServerError;
 use crate::pg::{ConnectError, Database, Incomplete, ScopeError, SqlError, UrlError, identifier};
 use crate::project::{ConfigError, InitError};
@@ -243,13 +243,39 @@ impl CommandError {
             report.hint(hint);
         }
         if report.is_json() {
-            let fields = serde_json::json!({
+            let mut fields = serde_json::json!({
                 "message": self.to_string(),
                 "causes": self.causes().iter().map(ToString::to_string).collect::<Vec<_>>(),
                 "hint": self.hint(),
                 "exit_status": self.exit_code().number(),
             });
+            if let Some((name, list)) = self.list() {
+                fields[name] = list;
+            }
             report.object("error", fields);
+        }
+    }
+
+    /// Returns what an error speaks of that is about many files or schemas, and what it is called.
+    fn list(&self) -> Option<(&'static str, serde_json::Value)> {
+        match self {
+            Self::Migrate(MigrateError::Disagree { disagreements }) => {
+                let disagreement = |(what, schemas): &(String, Vec<SchemaName>)| serde_json::json!({ "what": what, "schemas": schemas });
+                Some(("disagreements", disagreements.iter().map(disagreement).collect()))
+            }
+            Self::Migrate(MigrateError::Forbidden(findings)) => {
+                let finding = |it: &FileFinding| {
+                    serde_json::json!({
+                        "file": it.site.path,
+                        "line": it.site.line,
+                        "column": it.site.column,
+                        "message": it.message,
+                        "advice": it.advice,
+                    })
+                };
+                Some(("findings", findings.iter().map(finding).collect()))
+            }
+            _ => None,
         }
     }
 

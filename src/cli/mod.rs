@@ -59,8 +59,11 @@ pub fn main() -> std::process::ExitCode {
             // Help and version are answers; anything else is a usage error. A closed stdout is
             // nobody's fault.
             let _ = error.print();
-            let code = if error.use_stderr() { ExitCode::Usage } else { ExitCode::Done };
-            return code.into();
+            if !error.use_stderr() {
+                return ExitCode::Done.into();
+            }
+            report::usage_error(std::env::args(), &error.to_string());
+            return ExitCode::Usage.into();
         }
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

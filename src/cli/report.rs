@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tabled::builder::Builder;
 use tabled::settings::{Padding, Style as TableStyle};
 
+use super::exit_code::ExitCode;
 use super::text::printable;
 
 /// How answers are written.
@@ -131,6 +132,19 @@ pub(crate) fn separated(header: &[&str], rows: &[Vec<Option<String>>]) -> String
         lines.push(cells.collect::<Vec<_>>().join("\t"));
     }
     lines.join("\n")
+}
+
+/// Writes the object of a usage error, where JSON was asked for; the words are on stderr already.
+pub(crate) fn usage_error(words: impl Iterator<Item = String>, text: &str) {
+    let words: Vec<String> = words.take_while(|word| word != "--").collect();
+    let wants_json = words.iter().any(|word| word == "--format=json")
+        || words.windows(2).any(|pair| pair == ["--format", "json"]);
+    if wants_json {
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        let status = ExitCode::Usage.number();
+        let report = Report { format: Format::Json, quiet: true, verbose: false };
+        report.object("error", json!({ "message": message, "exit_status": status }));
+    }
 }
 
 /// Returns a table as it is shown in a terminal.

@@ -1561,3 +1561,39 @@ async fn what_takes_no_lock_stays_in_the_schema_too() {
     let said = project.run("migrate-schemas --tenants");
     assert!(said.contains("1 schema migrated"), "{said}");
 }
+
+#[tokio::test]
+async fn in_json_an_error_lists_what_it_speaks_of() {
+    let project = Project::with_tenants(["acme"]).await;
+    project.tenant_migration("V1__x.sql", "commit;");
+    let output = project.command("migrate-schemas --tenants --format json").output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let error: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    let finding = &error["findings"][0];
+    assert_eq!(finding["file"], "migrations/tenant/V1__x.sql");
+    assert_eq!((&finding["line"], &error["exit_status"]), (&1.into(), &2.into()));
+
+    project.tenant_migration("V1__x.sql", "create table x ();");
+    project.run("migrate-schemas --tenants");
+    project.tenant_migration("V1__x.sql", "create table y ();");
+    let output = project.command("migrate-schemas --tenants --format json").output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let error: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(error["disagreements"][0]["schemas"], serde_json::json!(["acme"]));
+    assert_eq!(error["exit_status"], 3);
+}
+
+#[tokio::test]
+async fn a_wrong_flag_is_an_object_in_json() {
+    let project = Project::empty().await;
+    insta::assert_snapshot!(project.run("status --nope --format json"), @r#"
+    {"type":"error","message":"unexpected argument '--nope' found","exit_status":2}
+    ------- stderr -------
+    error: unexpected argument '--nope' found
+
+    Usage: tenantctl status [OPTIONS]
+
+    For more information, try '--help'.
+    [exit status: 2]
+    "#);
+}
