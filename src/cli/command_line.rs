@@ -6,6 +6,12 @@ use super::text::shell_word;
 /// anything.
 const DISCREET: [&str; 3] = ["sql", "psql", "exec"];
 
+/// Returns the words of this run's command line, the program's name first; what is no text in them is
+/// shown as such.
+pub(crate) fn words() -> impl Iterator<Item = String> {
+    std::env::args_os().map(|word| word.to_string_lossy().into_owned())
+}
+
 /// Returns the words as a person would type them again, the program's name left out. A database URL
 /// may hold a password, and is left out.
 pub(crate) fn command_line(words: impl IntoIterator<Item = String>) -> String {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::command_line::command_line;
+use super::command_line::{command_line, words};
 use super::database;
 use super::error::{CommandError, run_log_hint};
 use super::exit_code::ExitCode;
@@ -12,7 +12,7 @@ use super::report::Report;
 use super::signals::Signals;
 use crate::migration::scaffold::FolderKind;
 use crate::migration::sql::{self, Folder};
-use crate::migration::{ExecuteOptions, MigrationFolder, MigrationSet, seeds};
+use crate::migration::{ExecuteOptions, MigrationFolder, MigrationSet, Urgency, seeds};
 use crate::name::SchemaName;
 use crate::pg::{Connection, Database, Scope, Spare};
 use crate::project::{Project, Timeout};
@@ -28,8 +28,10 @@ pub(crate) struct Context {
     run_log: RunLog,
 }
 
-/// For how long the end of a run may take to be recorded: who has interrupted twice will not wait.
+/// For how long the end of a run may take to be recorded.
 const RECORD_WITHIN: Duration = Duration::from_secs(2);
+/// The same for who has interrupted twice, and will not wait.
+const RECORD_AT_ONCE: Duration = Duration::from_millis(100);
 
 impl Context {
     pub(crate) fn new(globals: Globals, signals: Signals) -> Self {
@@ -88,13 +90,13 @@ impl Context {
     ) -> RunLog {
         let run = NewRun {
             command: command.to_owned(),
-            command_line: command_line(std::env::args().skip(1)),
+            command_line: command_line(words().skip(1)),
             os_user: Some(os_user()),
             host: rustix::system::uname().nodename().to_str().ok().map(str::to_owned),
         };
         let begun = async {
             let mut lane = spare.lane().await;
-            RunLog::begin_over(lane.serve(0).await?, database, &run).await
+            RunLog::begin(lane.serve(0).await?, database, &run).await
         };
         match begun.await {
             Ok(run_log) => self.run_log = run_log,
@@ -121,9 +123,13 @@ impl Context {
 
     /// Records how the run ended, if it was recorded that it began.
     pub(crate) async fn end_run(&self, code: ExitCode) {
-        let end = tokio::time::timeout(RECORD_WITHIN, self.run_log.end(code.number()));
-        match end.await {
+        let within = match self.signals.heed().urgency() {
+            Urgency::Now => RECORD_AT_ONCE,
+            _ => RECORD_WITHIN,
+        };
+        match tokio::time::timeout(within, self.run_log.end(code.number())).await {
             Ok(Ok(())) => {}
+            Err(_) if within == RECORD_AT_ONCE => {}
             Ok(Err(_)) if matches!(code, ExitCode::Unreachable | ExitCode::Interrupted) => {}
             Ok(Err(error)) => {
                 self.report.warn(format!("the end of this run is not recorded: {error}"));

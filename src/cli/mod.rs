@@ -62,7 +62,7 @@ pub fn main() -> std::process::ExitCode {
             if !error.use_stderr() {
                 return ExitCode::Done.into();
             }
-            report::usage_error(std::env::args(), &error.to_string());
+            report::usage_error(command_line::words(), &error.to_string());
             return ExitCode::Usage.into();
         }
     };

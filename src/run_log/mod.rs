@@ -125,21 +125,13 @@ struct Place {
 }
 
 impl RunLog {
-    /// Records that a run begins, and makes the log's tables where there are none. Its connection is
-    /// closed again.
+    /// Records that a run begins, over a connection that is there already, and makes the log's tables
+    /// where there are none.
     ///
     /// # Errors
     ///
     /// [`RunLogError`] when it could not be recorded, which is no reason not to go on.
-    pub async fn begin(database: &Database, run: &NewRun) -> Result<Self, RunLogError> {
-        let mut connection = database.connect("tenantctl").await?;
-        let begun = Self::begin_over(&mut connection, database, run).await;
-        connection.close().await;
-        begun
-    }
-
-    /// Records that a run begins as [`RunLog::begin`] does, over a connection that is there already.
-    pub async fn begin_over(
+    pub async fn begin(
         connection: &mut Connection,
         database: &Database,
         run: &NewRun,
@@ -148,11 +140,6 @@ impl RunLog {
         let id = tables::insert_run(connection, run).await?;
         let database = database.clone();
         Ok(Self(Some(Rc::new(Place { database, run: id, noted: RefCell::default() }))))
-    }
-
-    /// Returns the run's number, where it is recorded.
-    pub fn run(&self) -> Option<i64> {
-        self.0.as_ref().map(|place| place.run)
     }
 
     /// Notes what became of a schema; it is written by [`RunLog::end`].
@@ -174,8 +161,7 @@ impl RunLog {
         }
     }
 
-    /// Writes what was noted so far, over a connection that is there already.
-    pub async fn write(&self, connection: &mut Connection) -> Result<(), RunLogError> {
+    async fn write(&self, connection: &mut Connection) -> Result<(), RunLogError> {
         let Some(place) = &self.0 else { return Ok(()) };
         loop {
             let left = place.noted.borrow().len();

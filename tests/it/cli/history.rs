@@ -252,3 +252,23 @@ async fn a_run_that_is_not_known_is_refused() {
     [exit status: 1]
     ");
 }
+
+#[tokio::test]
+async fn a_word_that_is_no_text_does_not_end_in_a_panic() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let project = Project::with_tenants(["acme"]).await;
+    let dir = OsStr::from_bytes(b"m\xff");
+    std::fs::create_dir_all(project.path("").join(dir).join("tenant")).unwrap();
+    let file = project.path("").join(dir).join("tenant/V1__notes.sql");
+    std::fs::write(file, "create table notes (id int)").unwrap();
+    let mut command = project.command("migrate-schemas --tenants --migrations-dir");
+    let output = command.arg(dir).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", project.shown(&output));
+    assert_eq!(project.tables("acme").await, "notes, refinery_schema_history");
+
+    let mut command = project.command("status --nope");
+    let output = command.arg(dir).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", project.shown(&output));
+}
