@@ -68,6 +68,13 @@ pub enum Event<'a> {
         /// What is in the way.
         blockage: &'a Blockage,
     },
+    /// Part of a schema that is being deleted is gone.
+    Dropping {
+        /// The schema.
+        schema: &'a SchemaName,
+        /// How many of its objects are left.
+        left: usize,
+    },
     /// A connection was lost; it is being opened again.
     Reconnecting {
         /// Why it was lost.
@@ -179,6 +186,9 @@ pub enum Cause {
     /// There is no such schema.
     #[error("there is no such schema")]
     NoSchema,
+    /// The schema is being deleted.
+    #[error("it is being deleted")]
+    BeingDeleted,
     /// The schema was no longer there when its migrations had run; it is there again.
     #[error("its migrations dropped or renamed the schema itself")]
     DroppedItself,

@@ -8,7 +8,8 @@ use super::exit_code::ExitCode;
 use super::hooks::HookError;
 use super::migration_report::describe_holder;
 use super::report::Report;
-use super::text::{few, printable, shell_word};
+use super::text::{few, grouped, printable, shell_word};
+use crate::event::Holder;
 use crate::migration::scaffold::ScaffoldError;
 use crate::migration::{FileProblem, FolderError, LookError, PreflightError, SeedsError};
 use crate::name::{HostnameError, SchemaName, SchemaNameError};
@@ -18,8 +19,8 @@ use crate::project::{ConfigError, InitError};
 use crate::run_log::RunLogError;
 use crate::tenant::user::{InputError, UserError};
 use crate::tenant::{
-    ChangeError, CloneError, DomainError, FileFinding, MigrateError, Obstacle, Refusal,
-    RegistryError, RunSqlError, SelectionError,
+    ChangeError, CloneError, DeleteError, DomainError, FileFinding, MigrateError, Obstacle,
+    Refusal, RegistryError, RenameError, RunSqlError, SelectionError, UpdateError,
 };
 
 /// What a command came to.
@@ -54,6 +55,12 @@ pub(crate) enum CommandError {
     Domain(#[from] DomainError),
     #[error(transparent)]
     Clone(#[from] CloneError),
+    #[error(transparent)]
+    Update(#[from] UpdateError),
+    #[error(transparent)]
+    Rename(#[from] RenameError),
+    #[error(transparent)]
+    Delete(#[from] DeleteError),
     #[error(transparent)]
     Look(#[from] LookError),
     #[error(transparent)]
@@ -156,6 +163,9 @@ impl CommandError {
             Self::Selection(error) => selection_exit_code(error),
             Self::Domain(error) => domain_exit_code(error),
             Self::Clone(error) => clone_exit_code(error),
+            Self::Update(error) => update_exit_code(error),
+            Self::Rename(error) => rename_exit_code(error),
+            Self::Delete(error) => delete_exit_code(error),
             Self::Look(error) => look_exit_code(error),
             Self::Migrate(error) => migrate_exit_code(error),
             Self::Obstacle(obstacle) if obstacle.is_usage() => ExitCode::Usage,
@@ -208,6 +218,9 @@ impl CommandError {
             Self::Selection(error) => selection_hint(error),
             Self::Domain(error) => domain_hint(error),
             Self::Clone(error) => clone_hint(error),
+            Self::Update(error) => update_hint(error),
+            Self::Rename(error) => rename_hint(error),
+            Self::Delete(error) => delete_hint(error),
             Self::Look(LookError::Connect(error)) => connect_hint(error),
             Self::Migrate(error) => migrate_hint(error),
             Self::Scope(error) => scope_hint(error),
@@ -302,11 +315,16 @@ impl CommandError {
                 refusals.iter().map(lines).collect()
             }
             Self::RunSql(RunSqlError::Statement { excerpt, .. }) => vec![indent(excerpt)],
-            Self::Domain(DomainError::Change(ChangeError::Busy { holders, .. })) => {
-                let line = |holder| format!("  held by {}", describe_holder(holder));
-                holders.iter().map(line).collect()
+            Self::Delete(DeleteError::Outside { objects, total, .. }) => {
+                let more = total.saturating_sub(objects.len());
+                let more = (more > 0).then(|| format!("  and {} more", grouped(more)));
+                objects.iter().map(|it| format!("  {}", printable(it))).chain(more).collect()
             }
-            _ => Vec::new(),
+            _ => self
+                .holders()
+                .iter()
+                .map(|it| format!("  held by {}", describe_holder(it)))
+                .collect(),
         };
         for cause in self.causes() {
             lines.push(format!("  caused by: {}", cause_text(cause)));
@@ -315,6 +333,21 @@ impl CommandError {
             }
         }
         lines
+    }
+
+    /// Returns who is in the way.
+    fn holders(&self) -> &[Holder] {
+        let change = match self {
+            Self::Domain(DomainError::Change(error)) => error,
+            Self::Update(UpdateError::Change(error)) => error,
+            Self::Rename(RenameError::Change(error)) => error,
+            Self::Delete(DeleteError::Change(error)) => error,
+            _ => return &[],
+        };
+        match change {
+            ChangeError::Busy { holders, .. } | ChangeError::SchemaBusy { holders, .. } => holders,
+            _ => &[],
+        }
     }
 
     fn causes(&self) -> Vec<&(dyn std::error::Error + 'static)> {
@@ -481,10 +514,128 @@ fn clone_hint(error: &CloneError) -> Option<String> {
     }
 }
 
+/// Returns what to do where one tenant is to be named.
+fn tenant_hint(error: &SelectionError) -> Option<String> {
+    match error {
+        SelectionError::Shared { .. } => Some("nothing was changed; name a tenant's schema".into()),
+        other => selection_hint(other),
+    }
+}
+
+fn update_exit_code(error: &UpdateError) -> ExitCode {
+    match error {
+        UpdateError::Selection(error) => selection_exit_code(error),
+        UpdateError::Obstacle(_) | UpdateError::Identity { .. } | UpdateError::Twice { .. } => {
+            ExitCode::Usage
+        }
+        UpdateError::Change(error) => change_exit_code(error),
+        UpdateError::Registry(error) => registry_exit_code(error),
+    }
+}
+
+fn update_hint(error: &UpdateError) -> Option<String> {
+    match error {
+        UpdateError::Selection(error) => tenant_hint(error),
+        UpdateError::Obstacle(Obstacle::Required { .. }) => None,
+        UpdateError::Obstacle(obstacle) => obstacle_hint(obstacle),
+        UpdateError::Identity { is_schema: true, .. } => {
+            Some("`tenantctl rename-tenant OLD NEW` gives a tenant another name".into())
+        }
+        UpdateError::Identity { .. } | UpdateError::Twice { .. } => None,
+        UpdateError::Change(error) => change_hint(error),
+        UpdateError::Registry(error) => registry_hint(error),
+    }
+}
+
+fn rename_exit_code(error: &RenameError) -> ExitCode {
+    match error {
+        RenameError::Selection(error) => selection_exit_code(error),
+        RenameError::SameName { .. } => ExitCode::Usage,
+        RenameError::Obstacle(_) | RenameError::NoSchema { .. } => ExitCode::NotDone,
+        RenameError::Unfinished { .. } => ExitCode::NotDone,
+        RenameError::Change(error) => change_exit_code(error),
+        RenameError::Registry(error) => registry_exit_code(error),
+    }
+}
+
+fn rename_hint(error: &RenameError) -> Option<String> {
+    match error {
+        RenameError::Selection(error) => tenant_hint(error),
+        RenameError::Obstacle(Obstacle::SchemaExists { .. }) => {
+            Some("nothing was changed; take another name".into())
+        }
+        RenameError::Obstacle(obstacle) => obstacle_hint(obstacle),
+        RenameError::SameName { .. } => None,
+        RenameError::NoSchema { .. } => {
+            Some("`tenantctl doctor --fix` makes schemas that are missing".into())
+        }
+        RenameError::Unfinished { .. } => {
+            Some("nothing was changed; finish that first, with the same command again".into())
+        }
+        RenameError::Change(ChangeError::Sql(error)) if error.is("42501") => Some(
+            "nothing was changed; the role needs to own the schema, and `create` on the database"
+                .into(),
+        ),
+        RenameError::Change(error) => change_hint(error),
+        RenameError::Registry(error) => registry_hint(error),
+    }
+}
+
+fn delete_exit_code(error: &DeleteError) -> ExitCode {
+    match error {
+        DeleteError::Selection(error) => selection_exit_code(error),
+        DeleteError::Name(_) | DeleteError::HasBegun { .. } => ExitCode::Usage,
+        DeleteError::Outside { .. } | DeleteError::Gone { .. } => ExitCode::NotDone,
+        DeleteError::Sql { source, .. } => sql_exit_code(source),
+        DeleteError::Interrupted { .. } => ExitCode::Interrupted,
+        DeleteError::Change(error) => change_exit_code(error),
+        DeleteError::Registry(error) => registry_exit_code(error),
+    }
+}
+
+fn delete_hint(error: &DeleteError) -> Option<String> {
+    let text = match error {
+        DeleteError::Selection(error) => return tenant_hint(error),
+        DeleteError::Name(_) => {
+            "`--keep-schema` deletes the registry row and its domains alone".into()
+        }
+        DeleteError::Outside { .. } => {
+            "nothing was changed; drop or move these first, or keep the schema with `--keep-schema`"
+                .into()
+        }
+        DeleteError::HasBegun { schema } => format!(
+            "`tenantctl delete-tenant {} --drop-schema` does what is left",
+            shell_word(schema.as_str())
+        ),
+        DeleteError::Gone { .. } => return None,
+        DeleteError::Sql { source, .. } if source.is("23503") => {
+            "rows of other tables refer to its registry row: delete those first, or let their \
+             foreign key say `on delete cascade`"
+                .into()
+        }
+        DeleteError::Sql { source, .. } if source.is("42501") => {
+            "the role needs to own the schema and what is in it".into()
+        }
+        DeleteError::Sql { .. } => return None,
+        DeleteError::Interrupted { has_begun: false, .. } => {
+            "the same command again deletes it, or says that it is gone".into()
+        }
+        DeleteError::Interrupted { .. } => "the same command again does what is left".into(),
+        DeleteError::Change(ChangeError::SchemaBusy { .. }) => {
+            "nothing was dropped by this attempt; run the same command again".into()
+        }
+        DeleteError::Change(error) => return change_hint(error),
+        DeleteError::Registry(error) => return registry_hint(error),
+    };
+    Some(text)
+}
+
 fn change_exit_code(error: &ChangeError) -> ExitCode {
     match error {
         ChangeError::Connect(_) => ExitCode::Unreachable,
-        ChangeError::Busy { .. } | ChangeError::Unsettled => ExitCode::Busy,
+        ChangeError::Busy { .. } | ChangeError::SchemaBusy { .. } | ChangeError::Unsettled => {
+            ExitCode::Busy
+        }
         ChangeError::Sql(error) => sql_exit_code(error),
     }
 }
@@ -754,7 +905,7 @@ fn domain_hint(error: &DomainError) -> Option<String> {
 fn change_hint(error: &ChangeError) -> Option<String> {
     match error {
         ChangeError::Connect(error) => connect_hint(error),
-        ChangeError::Busy { .. } | ChangeError::Unsettled => {
+        ChangeError::Busy { .. } | ChangeError::SchemaBusy { .. } | ChangeError::Unsettled => {
             Some("nothing was changed; run the same command again".into())
         }
         ChangeError::Sql(error) if error.is("42501") => {

@@ -32,6 +32,7 @@ pub(crate) enum Hook {
     PreMigrate,
     PostMigrate,
     PostCreate,
+    PreDelete,
 }
 
 /// Why a hook has failed.
@@ -66,6 +67,7 @@ impl Hook {
             Self::PreMigrate => "pre_migrate",
             Self::PostMigrate => "post_migrate",
             Self::PostCreate => "post_create",
+            Self::PreDelete => "pre_delete",
         }
     }
 
@@ -106,7 +108,7 @@ impl HookError {
     pub(crate) fn hint(&self) -> String {
         let hook = self.hook();
         let state = match hook {
-            Hook::PreMigrate => "nothing was changed",
+            Hook::PreMigrate | Hook::PreDelete => "nothing was changed",
             Hook::PostMigrate => "what is said above about the schemas holds",
             Hook::PostCreate => "the tenant is there",
         };
@@ -281,11 +283,28 @@ impl Hooks {
         Ok(code)
     }
 
+    /// Runs `pre_delete` for a tenant that is about to be deleted, which it can prevent.
+    pub(crate) async fn deleting(
+        &self,
+        scope: &Scope,
+        domains: &[String],
+        keeps_schema: bool,
+    ) -> Result<(), HookError> {
+        let event = json!({
+            "type": Hook::PreDelete.name(),
+            "schema": scope.schema,
+            "domains": domains,
+            "keeps_schema": keeps_schema,
+        });
+        self.run(Hook::PreDelete, scope, &event).await
+    }
+
     fn program(&self, hook: Hook) -> Option<(&String, &[String])> {
         let Program(words) = match hook {
             Hook::PreMigrate => &self.config.pre_migrate,
             Hook::PostMigrate => &self.config.post_migrate,
             Hook::PostCreate => &self.config.post_create,
+            Hook::PreDelete => &self.config.pre_delete,
         };
         words.split_first()
     }

@@ -199,6 +199,7 @@ impl Observer for MigrationReport {
             Event::Reconnecting { reason } => {
                 self.bar.suspend(|| self.report.warn(format!("{reason}; connecting again")));
             }
+            Event::Dropping { .. } => {}
             Event::Warning(text) => self.bar.suspend(|| self.report.warn(text)),
         }
     }

@@ -50,6 +50,7 @@ pub(crate) fn not_clean(set: &MigrationSet, survey: &Survey) -> Vec<(String, Vec
             }
             State::Disagrees(findings) => findings.iter().map(|it| set.describe(it)).collect(),
             State::NoSchema => vec!["the schema is missing".into()],
+            State::BeingDeleted => vec!["being deleted".into()],
             State::Unreadable(why) => vec![format!("unreadable: {why}")],
         };
         for what in what {
@@ -64,6 +65,7 @@ pub(crate) fn line(survey: &Survey) -> String {
     let mut at_version: BTreeMap<Option<i64>, usize> = BTreeMap::new();
     let (mut behind, mut disagrees) = (Vec::new(), Vec::new());
     let (mut missing, mut unreadable) = (Vec::new(), Vec::new());
+    let mut being_deleted = Vec::new();
     for (schema, state) in survey.states() {
         let name = printable(schema.as_str());
         match state {
@@ -71,6 +73,7 @@ pub(crate) fn line(survey: &Survey) -> String {
             State::Behind { version, .. } => behind.push(name_at(&name, version)),
             State::Disagrees(_) => disagrees.push(name),
             State::NoSchema => missing.push(name),
+            State::BeingDeleted => being_deleted.push(name),
             State::Unreadable(_) => unreadable.push(name),
         }
     }
@@ -87,6 +90,7 @@ pub(crate) fn line(survey: &Survey) -> String {
     group(behind, "behind");
     group(disagrees, "in disagreement with the files");
     group(missing, "missing");
+    group(being_deleted, "being deleted");
     group(unreadable, "unreadable");
     match parts.is_empty() {
         true => "no tenants".into(),
@@ -96,19 +100,27 @@ pub(crate) fn line(survey: &Survey) -> String {
 
 /// Returns ``shared schema `public` at V2``, or what it lacks.
 pub(crate) fn shared_line(survey: &Survey) -> String {
-    let Some((schema, state)) = survey.states().next() else {
+    match survey.states().next() {
+        Some((schema, _)) => format!("shared schema `{schema}` {}", of_one(survey)),
+        None => String::new(),
+    }
+}
+
+/// Returns `at V2`, or what the one schema that was looked at lacks.
+pub(crate) fn of_one(survey: &Survey) -> String {
+    let Some((_, state)) = survey.states().next() else {
         return String::new();
     };
-    let what = match state {
+    match state {
         State::UpToDate(version) => at(version),
         State::Behind { version, pending } => {
             format!("{}, {} pending", at(version), count(pending, "migration"))
         }
         State::Disagrees(_) => "in disagreement with the files".into(),
         State::NoSchema => "missing".into(),
+        State::BeingDeleted => "being deleted".into(),
         State::Unreadable(why) => format!("unreadable: {why}"),
-    };
-    format!("shared schema `{schema}` {what}")
+    }
 }
 
 fn named(names: &[String], what: &str) -> String {
@@ -127,15 +139,23 @@ fn named(names: &[String], what: &str) -> String {
 /// Writes an object for each schema, in JSON only.
 pub(crate) fn objects(report: &Report, survey: &Survey) {
     for (schema, state) in survey.states() {
-        let (word, version, pending) = words(&state);
-        let fields = json!({
-            "schema": schema.as_str(),
-            "state": word,
-            "version": version,
-            "pending": pending,
-        });
+        let mut fields = json!({ "schema": schema.as_str() });
+        if let (Some(fields), Some(more)) = (fields.as_object_mut(), fields_of(&state).as_object())
+        {
+            fields.extend(more.clone());
+        }
         report.object("schema", fields);
     }
+}
+
+/// Returns the state of the one schema that was looked at, for JSON.
+pub(crate) fn one(survey: &Survey) -> serde_json::Value {
+    survey.states().next().map_or(serde_json::Value::Null, |(_, state)| fields_of(&state))
+}
+
+fn fields_of(state: &State) -> serde_json::Value {
+    let (word, version, pending) = words(state);
+    json!({ "state": word, "version": version, "pending": pending })
 }
 
 /// Returns a row for each schema: its name, state, version and number of pending migrations.
@@ -154,6 +174,7 @@ fn words(state: &State) -> (&'static str, Option<i64>, usize) {
         State::Behind { version, pending } => ("behind", *version, *pending),
         State::Disagrees(_) => ("disagrees", None, 0),
         State::NoSchema => ("missing", None, 0),
+        State::BeingDeleted => ("being deleted", None, 0),
         State::Unreadable(_) => ("unreadable", None, 0),
     }
 }

@@ -15,6 +15,9 @@ use crate::pg::{ConnectError, Database, Incomplete, Lane, Row, SqlError, literal
 /// The name of the history table in every schema, which is refinery's.
 pub const HISTORY_TABLE: &str = "refinery_schema_history";
 
+/// The comment on a schema whose deletion takes more than one transaction, from its beginning on.
+pub const BEING_DELETED: &str = "tenantctl: being deleted";
+
 /// Histories read by one statement. More make its planning slower than linear and hold more locks
 /// at once; fewer cost more round trips.
 const HISTORIES_PER_STATEMENT: usize = 64;
@@ -62,6 +65,8 @@ impl History {
 pub enum Found {
     /// There is no such schema.
     NoSchema,
+    /// The schema is being deleted: part of it may be gone.
+    BeingDeleted,
     /// The schema is there; the number is an index into [`Fleet::histories`].
     History(usize),
     /// There is a history table that is not refinery's, or may not be read.
@@ -146,6 +151,7 @@ pub(crate) async fn read_over(
     for (schema, table) in schemas.iter().zip(tables) {
         let found = match table {
             Table::NoSchema => Found::NoSchema,
+            Table::BeingDeleted => Found::BeingDeleted,
             Table::Absent => Found::History(0),
             Table::Foreign => Found::Unreadable(foreign()),
             Table::Present(width) => match digests.next().expect("one per table") {
@@ -185,6 +191,7 @@ fn changing() -> String {
 /// Whether a schema has a history table, from the catalog.
 enum Table {
     NoSchema,
+    BeingDeleted,
     Absent,
     Present(Width),
     Foreign,
@@ -199,13 +206,15 @@ async fn tables(lane: &mut Lane, schemas: &[SchemaName]) -> Result<Vec<Table>, L
     let question = format!(
         "select n.oid is not null, c.oid is not null, v.atttypid::regtype::text, \
            (select count(*) from pg_attribute a where a.attrelid = c.oid and not a.attisdropped \
-             and a.attname in ('version', 'name', 'applied_on', 'checksum')) \
+             and a.attname in ('version', 'name', 'applied_on', 'checksum')), \
+           coalesce(obj_description(n.oid, 'pg_namespace') = {}, false) \
          from unnest(array[{}]::text[]) with ordinality as w(name, position) \
          left join pg_namespace n on n.nspname::text = w.name \
          left join pg_class c on c.relnamespace = n.oid and c.relname = '{HISTORY_TABLE}' \
            and c.relkind in ('r', 'p', 'v', 'm', 'f') \
          left join pg_attribute v on v.attrelid = c.oid and v.attname = 'version' \
          order by w.position",
+        literal(BEING_DELETED),
         names.join(", ")
     );
     let rows = ask(lane, &question, 0).await?;
@@ -215,6 +224,7 @@ async fn tables(lane: &mut Lane, schemas: &[SchemaName]) -> Result<Vec<Table>, L
 fn table(row: &Row) -> Table {
     match (row.flag(0), row.flag(1), row.get(2), row.number(3)) {
         (false, ..) => Table::NoSchema,
+        _ if row.flag(4) => Table::BeingDeleted,
         (_, false, ..) => Table::Absent,
         (_, _, Some("integer"), Some(4)) => Table::Present(Width::Int4),
         (_, _, Some("bigint"), Some(4)) => Table::Present(Width::Int8),

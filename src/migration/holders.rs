@@ -142,6 +142,29 @@ pub(crate) async fn of_tables(
     Ok(rows.iter().map(|row| holder(row, 0)).collect())
 }
 
+/// Returns who has anything of these schemas locked, be it for reading, or holds a schema's own lock,
+/// in a transaction that is still open.
+pub(crate) async fn in_schemas(
+    connection: &mut Connection,
+    schemas: &[SchemaName],
+) -> Result<Vec<Holder>, Incomplete> {
+    let names: Vec<String> = schemas.iter().map(|it| literal(it.as_str())).collect();
+    let keys: Vec<String> = schemas.iter().map(lock_key).collect();
+    let question = format!(
+        "select distinct on (b.pid) {COLUMNS} from pg_locks l join pg_stat_activity b using (pid) \
+         where l.granted and b.pid <> pg_backend_pid() \
+           and l.database = (select oid from pg_database where datname = current_database()) \
+           and (l.locktype = 'relation' and l.relation in (select c.oid from pg_class c \
+               join pg_namespace n on n.oid = c.relnamespace where n.nspname in ({names})) \
+             or l.locktype = 'advisory' and l.objsubid = 1 \
+               and (l.classid::int8 << 32) | l.objid::int8 in ({keys}))",
+        names = names.join(", "),
+        keys = keys.join(", "),
+    );
+    let rows = connection.ask(&question).await?.rows;
+    Ok(rows.iter().map(|row| holder(row, 0)).collect())
+}
+
 fn holder(row: &Row, first: usize) -> Holder {
     let milliseconds = row.number(first + 4).map(i64::unsigned_abs);
     Holder {

@@ -256,6 +256,7 @@ impl<'a> Run<'a> {
                 Ok(Task { creation, ..Task::new(schema, planned) })
             }
             Found::NoSchema => Err(Sorted::failed(schema, Cause::NoSchema)),
+            Found::BeingDeleted => Err(Sorted::failed(schema, Cause::BeingDeleted)),
             Found::Unreadable(why) => Err(Sorted::failed(schema, Cause::Unreadable(why))),
             Found::History(index) => {
                 let planned = planned(index);

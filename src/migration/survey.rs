@@ -39,6 +39,8 @@ pub enum State {
     Disagrees(Vec<Finding>),
     /// There is no such schema.
     NoSchema,
+    /// It is being deleted.
+    BeingDeleted,
     /// Its history cannot be read.
     Unreadable(String),
 }
@@ -90,6 +92,7 @@ impl Survey {
     fn state(&self, found: &Found) -> State {
         match found {
             Found::NoSchema => State::NoSchema,
+            Found::BeingDeleted => State::BeingDeleted,
             Found::Unreadable(why) => State::Unreadable(why.clone()),
             Found::History(index) => {
                 let (plan, version) = (&self.plans[*index], self.fleet.histories[*index].version());
@@ -144,9 +147,20 @@ impl Survey {
         self.states().filter(move |(_, state)| is_behind(state)).map(|(schema, _)| schema)
     }
 
-    /// Whether every schema is there and has nothing pending.
+    /// Whether every schema that is to stay is there and has nothing pending.
     pub fn is_clean(&self) -> bool {
-        self.states().all(|(_, state)| matches!(state, State::UpToDate(_)))
+        self.states().all(|(_, state)| matches!(state, State::UpToDate(_) | State::BeingDeleted))
+    }
+
+    /// Leaves out the schemas that are being deleted, but those in `named`, and returns them.
+    pub(crate) fn leave_out_being_deleted(&mut self, named: &[String]) -> Vec<SchemaName> {
+        let is_left_out = |(schema, found): &(SchemaName, Found)| {
+            *found == Found::BeingDeleted && !named.iter().any(|it| it == schema.as_str())
+        };
+        let schemas = std::mem::take(&mut self.fleet.schemas);
+        let (out, stay): (Vec<_>, Vec<_>) = schemas.into_iter().partition(is_left_out);
+        self.fleet.schemas = stay;
+        out.into_iter().map(|(schema, _)| schema).collect()
     }
 
     fn plans_in_use(&self) -> BTreeSet<usize> {

@@ -43,6 +43,19 @@ pub enum SchemaNameError {
     Own { name: String },
 }
 
+impl SchemaNameError {
+    /// Whether a schema of this name is Postgres' own, the shared one or ours.
+    pub fn is_reserved(&self) -> bool {
+        matches!(
+            self,
+            Self::SystemPrefix { .. }
+                | Self::System { .. }
+                | Self::Shared { .. }
+                | Self::Own { .. }
+        )
+    }
+}
+
 impl SchemaName {
     /// Returns the name of a tenant's schema, which can be neither the shared schema nor ours.
     pub fn tenant(name: &str, shared: &str) -> Result<Self, SchemaNameError> {

@@ -91,6 +91,7 @@ pub struct HooksConfig {
     pub pre_migrate: Program,
     pub post_migrate: Program,
     pub post_create: Program,
+    pub pre_delete: Program,
     /// How long each may take.
     pub timeout: Timeout,
 }
@@ -199,6 +200,7 @@ impl Default for HooksConfig {
             pre_migrate: none(),
             post_migrate: none(),
             post_create: none(),
+            pre_delete: none(),
             timeout: Timeout::Off,
         }
     }

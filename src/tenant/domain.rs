@@ -1,6 +1,6 @@
 //! The domains of tenants: which hostname leads to whom, and which one is shown.
 
-use super::change::{ChangeError, Decision, change};
+use super::change::{Change, ChangeError, Decision};
 use super::domain_sql::Sql;
 use super::registry::{Registry, RegistryError};
 use super::selection::SelectionError;
@@ -133,7 +133,7 @@ pub async fn create_domain(
         let statements = Sql(registry).create(&answer, &tenant.primaries);
         Ok(Decision::Change { statements, answer })
     };
-    change(database, registry, decide).await
+    Change::of(database, registry).make(decide).await
 }
 
 /// Makes `host` the domain that is shown for its tenant, instead of the present one.
@@ -158,7 +158,7 @@ pub async fn set_primary_domain(
         }
         Ok(Decision::Change { statements, answer })
     };
-    change(database, registry, decide).await
+    Change::of(database, registry).make(decide).await
 }
 
 /// Deletes a domain; the last one of a tenant only if `even_the_last`.
@@ -193,7 +193,7 @@ pub async fn delete_domain(
         let answer = DeletedDomain { domain, left };
         Ok(Decision::Change { statements, answer })
     };
-    change(database, registry, decide).await
+    Change::of(database, registry).make(decide).await
 }
 
 impl NewPrimary {

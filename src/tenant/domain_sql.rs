@@ -3,6 +3,7 @@
 //! Those that change something first lock the tenant's row, and then say in their WHERE what they
 //! rely on, so that two changes at once come one after the other or the second one changes nothing.
 
+use super::change::must_change;
 use super::domain::Domain;
 use super::registry::Registry;
 use crate::name::{Hostname, SchemaName};
@@ -78,7 +79,7 @@ impl Sql<'_> {
         );
         let mut statements = vec![self.lock(&new.schema)];
         statements.extend(self.unset(&new.schema, before));
-        statements.push(insert);
+        statements.push(must_change(&insert));
         statements
     }
 
@@ -99,7 +100,7 @@ impl Sql<'_> {
         );
         let mut statements = vec![self.lock(&domain.schema)];
         statements.extend(self.unset(&domain.schema, before));
-        statements.push(set);
+        statements.push(must_change(&set));
         statements
     }
 
@@ -120,7 +121,18 @@ impl Sql<'_> {
             others_joined = self.joined("o"),
             other = self.domain("o"),
         );
-        vec![self.lock(&domain.schema), delete]
+        vec![self.lock(&domain.schema), must_change(&delete)]
+    }
+
+    /// Deletes every domain of a tenant, be it none.
+    pub(super) fn delete_all(&self, schema: &SchemaName) -> String {
+        format!(
+            "delete from {} as d using {} as t where {} and {}",
+            self.0.domains_table(),
+            self.0.tenants_table(),
+            self.joined("d"),
+            self.is_schema(schema),
+        )
     }
 
     /// Lets one change of a tenant's domains come after the other: what follows it in the

@@ -40,6 +40,8 @@ pub struct Prepared {
     pub server_version: u32,
     /// What the files say that should be known although it is not refused.
     pub warnings: Vec<FileFinding>,
+    /// Tenants that are being deleted, and are left alone.
+    pub being_deleted: Vec<SchemaName>,
     /// The connection that looked; it stays open for the run.
     spare: Option<Spare>,
 }
@@ -180,6 +182,9 @@ impl<'a> Migrate<'a> {
     /// connections and one.
     pub async fn prepare_over(&self, jobs: usize) -> Result<Prepared, MigrateError> {
         let mut prepared = self.look_over(jobs).await?;
+        if let Some(tenants) = &mut prepared.tenants {
+            prepared.being_deleted = tenants.leave_out_being_deleted(&self.selection.names);
+        }
         self.refuse_disagreements(&prepared)?;
         prepared.warnings = self.check_files(&prepared)?;
         Ok(prepared)
@@ -215,7 +220,7 @@ impl<'a> Migrate<'a> {
         let tenants = self.look_at_tenants(&mut lane, shared.as_ref(), jobs).await?;
         drop(lane);
         let spare = Some(spare);
-        Ok(Prepared { shared, tenants, server_version, warnings: Vec::new(), spare })
+        Ok(Prepared { shared, tenants, server_version, spare, ..Prepared::default() })
     }
 
     fn shared_schema(&self) -> SchemaName {

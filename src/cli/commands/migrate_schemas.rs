@@ -12,7 +12,7 @@ use crate::cli::exit_code::ExitCode;
 use crate::cli::hooks::{self, Hook, Hooks};
 use crate::cli::migration_report::{self, MigrationReport};
 use crate::cli::selection::SelectionArgs;
-use crate::cli::text::{count, few};
+use crate::cli::text::{count, few, printable, shell_word};
 use crate::cli::waves::{self, WavesArgs};
 use crate::cli::{plan_report, status_report};
 use crate::migration::scaffold::FolderKind;
@@ -112,6 +112,13 @@ pub(crate) async fn run(context: &mut Context, args: &MigrateSchemasArgs) -> Com
     waves::refuse_strangers(&waves, &prepared)?;
     for finding in &prepared.warnings {
         context.report.warn(file_finding(finding).trim_start());
+    }
+    for schema in &prepared.being_deleted {
+        let word = shell_word(schema.as_str());
+        context.report.warn(format!(
+            "`{}` is being deleted and left alone; `tenantctl delete-tenant {word}` finishes it",
+            printable(schema.as_str())
+        ));
     }
     warn_of_newer(context, args, &migrate, &prepared);
     if args.dry_run {

@@ -7,6 +7,7 @@ mod completions;
 mod create_domain;
 mod create_tenant;
 mod delete_domain;
+mod delete_tenant;
 mod dev;
 mod history;
 mod init;
@@ -16,11 +17,14 @@ mod makemigrations;
 mod man;
 mod migrate_schemas;
 mod quickstart;
+mod rename_tenant;
 mod resolve;
 mod seed;
 mod set_primary_domain;
+mod show_tenant;
 mod status;
 mod tenant_command;
+mod update_tenant;
 
 use super::context::Context;
 use super::error::CommandResult;
@@ -40,6 +44,10 @@ pub(crate) enum Subcommand {
     Seed(seed::SeedArgs),
     CloneTenant(clone_tenant::CloneTenantArgs),
     ListTenants(list_tenants::ListTenantsArgs),
+    ShowTenant(show_tenant::ShowTenantArgs),
+    UpdateTenant(update_tenant::UpdateTenantArgs),
+    RenameTenant(rename_tenant::RenameTenantArgs),
+    DeleteTenant(delete_tenant::DeleteTenantArgs),
     CreateDomain(create_domain::CreateDomainArgs),
     ListDomains(list_domains::ListDomainsArgs),
     SetPrimaryDomain(set_primary_domain::SetPrimaryDomainArgs),
@@ -66,6 +74,10 @@ impl Subcommand {
             Self::Seed(args) => seed::run(context, args).await,
             Self::CloneTenant(args) => clone_tenant::run(context, args).await,
             Self::ListTenants(args) => list_tenants::run(context, args).await,
+            Self::ShowTenant(args) => show_tenant::run(context, args).await,
+            Self::UpdateTenant(args) => update_tenant::run(context, args).await,
+            Self::RenameTenant(args) => rename_tenant::run(context, args).await,
+            Self::DeleteTenant(args) => delete_tenant::run(context, args).await,
             Self::CreateDomain(args) => create_domain::run(context, args).await,
             Self::ListDomains(args) => list_domains::run(context, args).await,
             Self::SetPrimaryDomain(args) => set_primary_domain::run(context, args).await,

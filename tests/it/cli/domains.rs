@@ -390,11 +390,19 @@ async fn a_lost_connection_is_opened_again() {
 #[tokio::test]
 async fn the_roles_settings_change_nothing() {
     let project = project().await;
+    project
+        .sql(
+            "create function slow() returns trigger language plpgsql as
+                 'begin perform pg_sleep(0.1); return new; end';
+             create trigger slow before insert or update on domains
+                 for each row execute function slow()",
+        )
+        .await;
     let database = &project.database().database;
     for setting in [
         "default_transaction_read_only = on",
         "default_transaction_isolation = 'serializable'",
-        "statement_timeout = '1ms'",
+        "statement_timeout = '50ms'",
         "search_path = 'nowhere'",
     ] {
         project.sql(&format!("alter database {database} set {setting}")).await;

@@ -50,6 +50,7 @@ async fn an_empty_folder_becomes_a_project() {
     # pre_migrate = []          # a program and its arguments, run before `migrate-schemas` changes anything
     # post_migrate = []         # after it
     # post_create = []          # after each tenant that is created
+    # pre_delete = []           # before a tenant is deleted
     # timeout = "off"           # how long each may take
     "#);
     insta::assert_snapshot!(fs::read_to_string(project.path(".gitignore")).unwrap(), @"/.tenantctl/");
