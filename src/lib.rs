@@ -36,9 +36,10 @@
 //!     plan: PlanOptions::default(),
 //! };
 //! // Looks, and refuses what can be refused before anything is done.
-//! let prepared = migrate.prepare().await?;
+//! let mut prepared = migrate.prepare().await?;
 //! let options = ExecuteOptions::default();
-//! let migrated = migrate.run(prepared, &options, &Silent, &Interrupt::default()).await?;
+//! let migrated = migrate.run(&mut prepared, &options, &Silent, &Interrupt::default()).await?;
+//! prepared.close().await;
 //! assert!(migrated.is_complete());
 //! # Ok(())
 //! # }

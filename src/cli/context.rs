@@ -26,6 +26,8 @@ pub(crate) struct Context {
     pub(crate) signals: Signals,
     project: Option<Project>,
     run_log: RunLog,
+    /// What a run's end is recorded over, where the run has left a connection.
+    spare: Option<Spare>,
 }
 
 /// For how long the end of a run may take to be recorded.
@@ -36,7 +38,7 @@ const RECORD_AT_ONCE: Duration = Duration::from_millis(100);
 impl Context {
     pub(crate) fn new(globals: Globals, signals: Signals) -> Self {
         let report = globals.report();
-        Self { globals, report, signals, project: None, run_log: RunLog::default() }
+        Self { globals, report, signals, project: None, run_log: RunLog::default(), spare: None }
     }
 
     /// Returns the project that the working directory belongs to.
@@ -121,13 +123,19 @@ impl Context {
         self.begin_run(command, database).await.note(Entry::done(schema, what));
     }
 
+    /// Keeps the connection that a run has left for recording its end.
+    pub(crate) fn keep_spare(&mut self, spare: Option<Spare>) {
+        self.spare = spare;
+    }
+
     /// Records how the run ended, if it was recorded that it began.
-    pub(crate) async fn end_run(&self, code: ExitCode) {
+    pub(crate) async fn end_run(&mut self, code: ExitCode) {
+        let spare = self.spare.take();
         let within = match self.signals.heed().urgency() {
             Urgency::Now => RECORD_AT_ONCE,
             _ => RECORD_WITHIN,
         };
-        match tokio::time::timeout(within, self.run_log.end(code.number())).await {
+        match tokio::time::timeout(within, self.run_log.end(code.number(), spare)).await {
             Ok(Ok(())) => {}
             Err(_) if within == RECORD_AT_ONCE => {}
             Ok(Err(_)) if matches!(code, ExitCode::Unreachable | ExitCode::Interrupted) => {}

@@ -277,6 +277,11 @@ impl<'a> Run<'a> {
         let name = format!("{}{number}", self.name);
         let lane = Lane::new(self.executor.database, &name, SCHEMAS_PER_CONNECTION);
         let mut worker = Worker::new(self.executor, lane, number, name);
+        // While a plan is tried on one schema, the others get ready.
+        tokio::select! {
+            () = worker.connect() => {}
+            () = self.executor.interrupt.wait_for(Urgency::Now) => {}
+        }
         while let Some((task, mut trials)) = self.queue.next(self.executor.interrupt).await {
             self.under_way.borrow_mut().insert(number, task.clone());
             tokio::select! {

@@ -73,6 +73,12 @@ impl<'a> Worker<'a> {
         Self { executor, lane, number, name, last_used: Instant::now() }
     }
 
+    /// Opens the connection. Where that does not succeed, the first attempt says so.
+    pub(super) async fn connect(&mut self) {
+        let _ = self.lane.serve(0).await;
+        self.last_used = Instant::now();
+    }
+
     pub(super) async fn close(mut self) {
         self.lane.close().await;
     }

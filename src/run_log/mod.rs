@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::event::{Event, Observer};
 use crate::name::SchemaName;
-use crate::pg::{ConnectError, Connection, Database, Incomplete, SqlError, literal};
+use crate::pg::{ConnectError, Connection, Database, Incomplete, Spare, SqlError, literal};
 
 pub use reading::{Failed, Query, Record, RunRecord, entries, failed_in_last_run, runs};
 
@@ -174,17 +174,21 @@ impl RunLog {
         }
     }
 
-    /// Writes what was noted, and that the run ended with this exit status.
+    /// Writes what was noted, and that the run ended with this exit status, over a connection that the
+    /// run has left, where there is one. It is closed then.
     ///
     /// # Errors
     ///
     /// [`RunLogError`]; the run then looks as one that was killed.
-    pub async fn end(&self, exit_status: u8) -> Result<(), RunLogError> {
+    pub async fn end(&self, exit_status: u8, spare: Option<Spare>) -> Result<(), RunLogError> {
         let Some(place) = &self.0 else { return Ok(()) };
-        let mut connection = place.database.connect("tenantctl").await?;
-        self.write(&mut connection).await?;
-        tables::end_run(&mut connection, place.run, exit_status).await?;
-        connection.close().await;
+        let spare = spare.unwrap_or_else(|| Spare::new(&place.database));
+        let mut lane = spare.lane().await;
+        lane.check().await;
+        let connection = lane.serve(0).await?;
+        self.write(connection).await?;
+        tables::end_run(connection, place.run, exit_status).await?;
+        lane.close().await;
         Ok(())
     }
 

@@ -159,7 +159,12 @@ impl Prepared {
         self.spare.get_or_insert_with(|| Spare::new(database))
     }
 
-    /// Closes the connection that looked, where nothing is to be done.
+    /// Returns the connection that looked and was the run's spare one, for what comes after it.
+    pub fn take_spare(&mut self) -> Option<Spare> {
+        self.spare.take()
+    }
+
+    /// Closes the connection that looked.
     pub async fn close(&mut self) {
         if let Some(spare) = self.spare.take() {
             spare.close().await;
@@ -290,7 +295,7 @@ impl<'a> Migrate<'a> {
     }
 
     /// Migrates what was found to be behind: the shared schema first, and the tenants once it is
-    /// where it should be.
+    /// where it should be. The connection that looked stays open ([`Prepared::close`]).
     ///
     /// # Errors
     ///
@@ -298,29 +303,28 @@ impl<'a> Migrate<'a> {
     /// answer.
     pub async fn run(
         &self,
-        prepared: Prepared,
+        prepared: &mut Prepared,
         options: &ExecuteOptions,
         observer: &dyn Observer,
         interrupt: &Interrupt,
     ) -> Result<Migrated, MigrateError> {
-        let mut prepared = prepared;
-        let spare = prepared.spare.take().unwrap_or_else(|| Spare::new(self.database));
+        let spare = prepared.take_spare().unwrap_or_else(|| Spare::new(self.database));
         // Since it looked, the server may have ended it: what comes between takes its time.
         spare.lane().await.check().await;
         let migrated = self.run_over(&spare, prepared, options, observer, interrupt).await;
-        spare.close().await;
+        prepared.spare = Some(spare);
         migrated
     }
 
     async fn run_over(
         &self,
         spare: &Spare,
-        prepared: Prepared,
+        prepared: &mut Prepared,
         options: &ExecuteOptions,
         observer: &dyn Observer,
         interrupt: &Interrupt,
     ) -> Result<Migrated, MigrateError> {
-        let options = &self.preflight(spare, &prepared, options, observer).await?;
+        let options = &self.preflight(spare, prepared, options, observer).await?;
         let at_once = &ExecuteOptions { waves: Waves::default(), ..options.clone() };
         let executor = |migrations, options| Executor {
             database: self.database,
@@ -333,12 +337,12 @@ impl<'a> Migrate<'a> {
             interrupt,
         };
         let mut migrated = Migrated::default();
-        if let Some((set, survey)) = self.shared.zip(prepared.shared) {
+        if let Some((set, survey)) = self.shared.zip(prepared.shared.take()) {
             let outcome = executor(set, at_once).run(survey.fleet).await;
             let is_complete = outcome.is_complete();
             migrated.shared = Some(outcome);
             if !is_complete {
-                let tenants = prepared.tenants.unwrap_or_default().fleet.schemas;
+                let tenants = prepared.tenants.take().unwrap_or_default().fleet.schemas;
                 migrated.tenants.not_attempted =
                     tenants.into_iter().map(|(name, _)| name).collect();
                 return Ok(migrated);
@@ -353,7 +357,7 @@ impl<'a> Migrate<'a> {
                         tenants are rehearsed without them";
             observer.observe(&Event::Warning(text.into()));
         }
-        let survey = match prepared.tenants {
+        let survey = match prepared.tenants.take() {
             Some(survey) => survey,
             None => self.look_at_new_registry(spare, set, options.jobs).await?,
         };

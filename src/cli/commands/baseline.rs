@@ -88,7 +88,8 @@ pub(crate) async fn run(context: &mut Context, args: &BaselineArgs) -> CommandRe
         false => RunLog::default(),
     };
     let observer = run_log.listening("recorded", &report);
-    let recorded = migrate.run(prepared, &options, &observer, context.signals.heed()).await;
+    let recorded = migrate.run(&mut prepared, &options, &observer, context.signals.heed()).await;
+    context.keep_spare(prepared.take_spare());
     report.finish();
     let recorded = recorded?;
     run_log.note_not_attempted(recorded.not_attempted());

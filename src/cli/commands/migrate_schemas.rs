@@ -216,8 +216,13 @@ async fn apply(
         false => RunLog::default(),
     };
     let observer = run_log.listening("applied", &report);
-    let migrated = migrate.run(prepared, &options, &observer, context.signals.heed()).await;
+    let migrated = migrate.run(&mut prepared, &options, &observer, context.signals.heed()).await;
     report.finish();
+    // A hook may take long.
+    match before {
+        Some(_) => prepared.close().await,
+        None => context.keep_spare(prepared.take_spare()),
+    }
     let (event, result) = match migrated {
         Ok(migrated) => {
             run_log.note_not_attempted(migrated.not_attempted());

@@ -100,9 +100,10 @@ async fn migrate(
         tenants: Some(tenant_migrations),
         plan: PlanOptions::default(),
     };
-    let prepared = migrate.prepare().await?;
+    let mut prepared = migrate.prepare().await?;
     let report = MigrationReport::new(context.report, Mode::Apply);
-    let migrated = migrate.run(prepared, options, &report, context.signals.heed()).await?;
+    let migrated = migrate.run(&mut prepared, options, &report, context.signals.heed()).await?;
+    prepared.close().await;
     report.finish();
     if !migrated.is_complete() {
         migration_report::answer(&context.report, Mode::Apply, migrated);
