@@ -10,13 +10,12 @@ use futures_util::future::try_join_all;
 
 use super::Width;
 use crate::name::SchemaName;
-use crate::pg::{ConnectError, Database, Incomplete, Lane, Row, SqlError, literal, qualified};
+use crate::pg::{
+    BEING_DELETED, ConnectError, Database, Incomplete, Lane, Row, SqlError, literal, qualified,
+};
 
 /// The name of the history table in every schema, which is refinery's.
 pub const HISTORY_TABLE: &str = "refinery_schema_history";
-
-/// The comment on a schema whose deletion takes more than one transaction, from its beginning on.
-pub const BEING_DELETED: &str = "tenantctl: being deleted";
 
 /// Histories read by one statement. More make its planning slower than linear and hold more locks
 /// at once; fewer cost more round trips.

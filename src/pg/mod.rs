@@ -19,5 +19,5 @@ pub use environment::Variable;
 pub use error::{ConnectError, Place, SqlError, SqlErrorFields};
 pub use lane::Lane;
 pub use quote::{identifier, literal, qualified, search_path};
-pub use scope::{Scope, ScopeError, Scoped};
+pub use scope::{BEING_DELETED, Scope, ScopeError, Scoped};
 pub use spare::Spare;

@@ -7,6 +7,10 @@ use super::error::{ConnectError, SqlError};
 use super::quote::{identifier, literal, search_path};
 use crate::name::SchemaName;
 
+/// The comment on a schema whose deletion takes more than one transaction, from its beginning on. Part of
+/// it may be gone, and an unqualified name then means another schema's table.
+pub const BEING_DELETED: &str = "tenantctl: being deleted";
+
 /// What a transaction in one schema runs under, whatever the role's own settings are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scope {
@@ -31,7 +35,7 @@ pub struct Scoped<'c> {
 /// Why a transaction in one schema did not come to its end.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ScopeError {
-    /// There is no such schema. Postgres would skip it in silence and use the next in the path.
+    /// There is no such schema, or no longer the whole of it. Postgres would use the next in the path.
     #[error("there is no schema `{}`", schema.as_str().escape_debug())]
     NoSchema {
         /// Its name.
@@ -161,7 +165,8 @@ fn permitted(schema: &SchemaName) -> String {
 
 fn oid(schema: &SchemaName) -> String {
     format!(
-        "(select oid::text from pg_catalog.pg_namespace where nspname = {})",
+        "(select oid::text from pg_catalog.pg_namespace where nspname = {} \
+         and pg_catalog.obj_description(oid, 'pg_namespace') is distinct from '{BEING_DELETED}')",
         literal(schema.as_str())
     )
 }
@@ -235,6 +240,6 @@ mod tests {
             lock_timeout: Some(Duration::from_secs(2)),
             statement_timeout: None,
         };
-        insta::assert_snapshot!(scope.beginning(130_000), @r#"begin isolation level read committed, read write; select set_config('search_path', '"o''brien", "public"', true), set_config('lock_timeout', '2000ms', true), set_config('statement_timeout', '0', true), set_config('idle_in_transaction_session_timeout', '60s', true); select pg_catalog.to_regclass('"o''brien".x'); select set_config('tenantctl.schema', coalesce((select oid::text from pg_catalog.pg_namespace where nspname = 'o''brien'), ''), true) <> ''"#);
+        insta::assert_snapshot!(scope.beginning(130_000), @r#"begin isolation level read committed, read write; select set_config('search_path', '"o''brien", "public"', true), set_config('lock_timeout', '2000ms', true), set_config('statement_timeout', '0', true), set_config('idle_in_transaction_session_timeout', '60s', true); select pg_catalog.to_regclass('"o''brien".x'); select set_config('tenantctl.schema', coalesce((select oid::text from pg_catalog.pg_namespace where nspname = 'o''brien' and pg_catalog.obj_description(oid, 'pg_namespace') is distinct from 'tenantctl: being deleted'), ''), true) <> ''"#);
     }
 }

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Executor, PgPool, Postgres, Transaction};
 
 use super::cache::Cache;
 use crate::name::{Hostname, SchemaName};
-use crate::pg::{Row, literal, search_path};
+use crate::pg::{BEING_DELETED, Row, literal, search_path};
 use crate::tenant::{Names, Registry, Tenant, question_about_host, read_tenants};
 
 type Hosts = Cache<Hostname, Option<Arc<Tenant>>>;
@@ -111,10 +111,12 @@ impl TenantResolver {
     ) -> Result<Transaction<'static, Postgres>, ResolveError> {
         let mut transaction = self.pool.begin().await?;
         let rows = ask(&mut *transaction, self.enter(schema)).await?;
-        match rows.first().is_some_and(|row| row.flag(0)) {
-            true => Ok(transaction),
-            false => Err(ResolveError::NoSchema { schema: schema.clone() }),
+        if rows.first().is_some_and(|row| row.flag(0)) {
+            return Ok(transaction);
         }
+        // It was renamed or deleted: what is remembered of its hosts leads nowhere.
+        self.forget();
+        Err(ResolveError::NoSchema { schema: schema.clone() })
     }
 
     /// Returns what stands for the shared schema where it has no row in the registry.
@@ -138,7 +140,8 @@ impl TenantResolver {
         let path = shared.into_iter().chain(self.extra_path.iter());
         format!(
             "select coalesce((select pg_catalog.has_schema_privilege(oid, 'usage') \
-               from pg_catalog.pg_namespace where nspname = {}), false), \
+               from pg_catalog.pg_namespace where nspname = {} \
+                 and pg_catalog.obj_description(oid, 'pg_namespace') is distinct from '{BEING_DELETED}'), false), \
                pg_catalog.set_config('search_path', {}, true)",
             literal(schema.as_str()),
             literal(&search_path(path.map(SchemaName::as_str))),

@@ -13,10 +13,9 @@ use super::listing::list_tenants;
 use super::registry::{Registry, RegistryError};
 use super::selection::{Selection, SelectionError};
 use crate::event::{Event, Observer};
-use crate::migration::history::BEING_DELETED;
 use crate::migration::{Interrupt, Urgency};
 use crate::name::{SchemaName, SchemaNameError};
-use crate::pg::{ConnectError, Connection, Database, Incomplete, Row, SqlError};
+use crate::pg::{BEING_DELETED, ConnectError, Connection, Database, Incomplete, Row, SqlError};
 use crate::pg::{identifier, literal};
 
 /// So many of the objects outside that depend on a tenant are named.

@@ -8,9 +8,10 @@ use super::naming::functions_naming;
 use super::registry::RegistryError;
 use super::selection::{Selection, SelectionError};
 use crate::migration::BEING_CREATED;
-use crate::migration::history::BEING_DELETED;
 use crate::name::SchemaName;
-use crate::pg::{ConnectError, Connection, Database, Incomplete, identifier, literal};
+use crate::pg::{
+    BEING_DELETED, ConnectError, Connection, Database, Incomplete, identifier, literal,
+};
 
 /// A tenant that is to be renamed.
 #[derive(Clone, Copy)]

@@ -130,6 +130,37 @@ async fn a_scope_never_falls_through_to_the_shared_schema() {
 }
 
 #[tokio::test]
+async fn a_renamed_tenant_is_found_again_by_its_host() {
+    let project = project().await;
+    let resolver = resolver(&project).remember(Duration::MAX, 100);
+    assert_eq!(schema_of(&resolver, "acme.example").await.unwrap(), "acme");
+    assert_eq!(
+        project.run("rename-tenant acme initech").trim(),
+        "renamed tenant `acme` to `initech`"
+    );
+    let acme = SchemaName::registered("acme");
+    assert!(matches!(resolver.scope(&acme).await, Err(ResolveError::NoSchema { .. })));
+    assert_eq!(schema_of(&resolver, "acme.example").await.unwrap(), "initech");
+}
+
+#[tokio::test]
+async fn a_schema_that_is_being_deleted_is_not_entered() {
+    let project = project().await;
+    project
+        .sql("comment on schema acme is 'tenantctl: being deleted'; drop table acme.notes")
+        .await;
+    let scope = resolver(&project);
+    let acme = SchemaName::registered("acme");
+    assert!(matches!(scope.scope(&acme).await, Err(ResolveError::NoSchema { .. })));
+    insta::assert_snapshot!(project.run("tenant-command --schema acme sql 'delete from notes'"), @"
+    ------- stderr -------
+    error: there is no schema `acme`
+    hint: `tenantctl status` shows what is missing
+    [exit status: 1]
+    ");
+}
+
+#[tokio::test]
 async fn a_scope_reads_the_extra_schemas_after_its_own() {
     let project = project().await;
     project.sql("create schema extra; create table extra.words (word text)").await;
