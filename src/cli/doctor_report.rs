@@ -166,7 +166,9 @@ fn what(finding: &Finding, most: usize) -> String {
             format!("role `{role}` lacks {} on the registry's `{schema}.{table}`", listed(lacking))
         }
         Finding::NotOwned { role, owner, .. } => {
-            format!("{} of role `{owner}` that `{role}` cannot change ({})", number(), names())
+            let belong = if schemas.len() == 1 { "belongs" } else { "belong" };
+            let whose = format!("role `{owner}`, whose rights `{role}` lacks");
+            format!("{} {belong} to {whose} ({})", number(), names())
         }
         Finding::HistoryRights { role, .. } => {
             format!("role `{role}` may not read the history of {} ({})", number(), names())
@@ -178,12 +180,12 @@ fn what(finding: &Finding, most: usize) -> String {
                 number => format!(
                     "{} registry rows have names that no tenant can have ({}; {why})",
                     grouped(number),
-                    names()
+                    few(schemas.iter().map(|it| format!("`{it}`")), most)
                 ),
             }
         }
         Finding::AlikeNames { .. } => {
-            let number = schemas.len();
+            let number = grouped(schemas.len());
             format!("{number} tenants differ in upper and lower case alone ({})", names())
         }
         Finding::SeveralRows { .. } => tenants(
@@ -221,6 +223,9 @@ fn what(finding: &Finding, most: usize) -> String {
         }
         Finding::Behind { .. } => tenants("is behind", "are behind"),
         Finding::Disagreement { what, .. } => format!("{} ({})", printable(what), names()),
+        Finding::HistoryLocked { .. } => {
+            format!("somebody has locked {} ({})", count(schemas.len(), "history"), names())
+        }
         Finding::Unreadable { why, .. } => {
             let histories = count(schemas.len(), "history");
             format!("{histories} cannot be read, as {} ({})", printable(why), names())
@@ -252,9 +257,9 @@ fn advice(finding: &Finding) -> String {
              without a transaction is to be applied"
             .into(),
         Finding::SmallLockTable(small) => format!(
-            "run `alter system set max_locks_per_transaction = {}` and restart the server, or use \
-             fewer `--jobs`",
-            small.enough()
+            "run `alter system set max_locks_per_transaction = {}` and restart the server{}",
+            small.enough(),
+            if small.jobs > 1 { ", or use fewer `--jobs`" } else { "" }
         ),
         Finding::FewConnections { room, .. } => {
             format!("run with `--jobs {room}`, or raise the server's `max_connections`")
@@ -296,17 +301,16 @@ fn advice(finding: &Finding) -> String {
             )
         }),
         Finding::UnacceptableNames { .. } => {
-            "correct or delete the rows; until then no command acts on them by that name".into()
+            "correct or delete these rows of the registry in psql".into()
         }
         Finding::AlikeNames { .. } => {
             format!("give all but one another name: `tenantctl rename-tenant {schema} NEW`")
         }
-        Finding::SeveralRows { .. } => "delete all but one of the rows".into(),
-        Finding::SchemaMissing { .. } => {
-            "`tenantctl doctor --fix` creates it empty, and `tenantctl \
-             migrate-schemas --tenants` its tables"
-                .into()
-        }
+        Finding::SeveralRows { .. } => "delete all rows but one in psql".into(),
+        Finding::SchemaMissing { .. } => format!(
+            "`tenantctl doctor --fix` creates {}, and `tenantctl migrate-schemas --tenants` the tables",
+            it("it", "them")
+        ),
         Finding::Orphans { .. } => format!(
             "`tenantctl create-tenant --schema={schema} --adopt` registers it; to be rid of it, `drop \
              schema {}` in psql",
@@ -331,6 +335,7 @@ fn advice(finding: &Finding) -> String {
             "`tenantctl migrate-schemas --tenants` applies what is pending".into()
         }
         Finding::Disagreement { kind, .. } => disagreement_advice(kind).into(),
+        Finding::HistoryLocked { .. } => "run `tenantctl doctor` again once they are done".into(),
         Finding::Unreadable { .. } => format!(
             "look at it with `tenantctl tenant-command --schema={schema} psql`, and run `tenantctl \
              doctor` again"

@@ -157,9 +157,10 @@ impl SmallLockTable {
 impl fmt::Display for SmallLockTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { statements, jobs, wanted, locks, per_transaction } = self;
+        let takers = if *jobs == 1 { "one schema".into() } else { format!("{jobs} at once") };
         write!(
             f,
-            "the largest plan changes {statements} objects, for which {jobs} at once may take about \
+            "the largest plan changes {statements} objects, for which {takers} may take about \
              {wanted} locks; the server is set up for {locks} and has room for perhaps {SLACK} times \
              as many (`max_locks_per_transaction` is {per_transaction})"
         )

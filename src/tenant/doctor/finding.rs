@@ -139,6 +139,11 @@ pub enum Finding {
         /// The schemas.
         schemas: Vec<SchemaName>,
     },
+    /// Histories that somebody has locked just now.
+    HistoryLocked {
+        /// The schemas.
+        schemas: Vec<SchemaName>,
+    },
     /// Histories that cannot be read.
     Unreadable {
         /// Why.
@@ -192,6 +197,7 @@ impl Finding {
             Self::SeveralPrimaryDomains { .. } => "several primary domains",
             Self::Behind { .. } => "behind",
             Self::Disagreement { kind, .. } => kind,
+            Self::HistoryLocked { .. } => "history locked",
             Self::Unreadable { .. } => "unreadable",
             Self::InvalidIndex { .. } => "invalid index",
             Self::StrayTables { .. } => "stray tables",
@@ -215,6 +221,7 @@ impl Finding {
             | Self::SeveralPrimaryDomains { schemas }
             | Self::Behind { schemas, .. }
             | Self::Disagreement { schemas, .. }
+            | Self::HistoryLocked { schemas }
             | Self::Unreadable { schemas, .. }
             | Self::InvalidIndex { schemas, .. } => schemas,
             Self::SharedSchemaRights { schema, .. }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::rights::Rights;
 use super::rows::{TenantRow, push};
 use super::{DoctorError, Finding, Look};
 use crate::migration::{Disagreement, MigrationSet, PlanOptions, State, Survey};
@@ -16,13 +17,21 @@ pub(super) struct Surveys {
     pub(super) tenants: Survey,
 }
 
-/// Reads the history of the shared schema and of every tenant's that is there, open to the role, and
-/// neither being created nor deleted.
-pub(super) async fn look(look: &mut Look<'_>, rows: &[TenantRow]) -> Result<Surveys, DoctorError> {
+/// Reads the history of the shared schema and of every tenant's that is there, can be read at once,
+/// and is neither being created nor deleted.
+pub(super) async fn look(
+    look: &mut Look<'_>,
+    rights: &Rights,
+    rows: &[TenantRow],
+) -> Result<Surveys, DoctorError> {
     let (shared_set, tenants_set) = (look.doctor.shared, look.doctor.tenants);
-    let shared = [look.doctor.registry.names().shared_schema.clone()];
-    let tenants = rows.iter().filter(|it| it.is_settled() && it.may_read);
-    let tenants: Vec<SchemaName> = tenants.map(|it| it.schema.clone()).collect();
+    let mut shared = vec![look.doctor.registry.names().shared_schema.clone()];
+    shared.retain(|_| rights.may_read_shared_history);
+    let readable = rows.iter().filter(|it| it.is_settled() && it.may_read);
+    let (locked, open): (Vec<&TenantRow>, Vec<&TenantRow>) = readable.partition(|it| it.is_locked);
+    let schemas = |rows: Vec<&TenantRow>| rows.into_iter().map(|it| it.schema.clone()).collect();
+    push(&mut look.findings, schemas(locked), |schemas| Finding::HistoryLocked { schemas });
+    let tenants: Vec<SchemaName> = schemas(open);
     let options = PlanOptions::default();
     let (lane, findings) = (&mut look.lane, &mut look.findings);
     let shared = Survey::take_over(lane, shared_set, &shared, options, 0).await?;

@@ -100,7 +100,7 @@ impl<'a> Doctor<'a> {
             rows::look(&mut look.findings, &rows);
             orphans::look(&mut look).await?;
         }
-        let surveys = histories::look(&mut look, &rows).await?;
+        let surveys = histories::look(&mut look, &rights, &rows).await?;
         indexes::look(&mut look, &surveys).await?;
         strays::look(&mut look).await?;
         server::settings(&mut look, &server, &surveys);

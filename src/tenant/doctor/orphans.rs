@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::rights::{MAY_READ_HISTORY, join_history};
-use super::rows::{HELD, Mark, join_mark, push, select_mark};
+use super::rows::{LOCKS, Mark, join_mark, push, select_mark};
 use super::{DoctorError, Finding, Look};
 use crate::migration::history::{self, History};
 use crate::migration::{Found, MigrationFolder};
@@ -40,9 +40,10 @@ fn question(look: &Look<'_>) -> String {
     let registry = look.doctor.registry;
     let names = registry.names();
     format!(
-        "with {HELD} select n.nspname, {MAY_READ_HISTORY}, {mark} from pg_namespace as n \
+        "with {LOCKS} select n.nspname, {MAY_READ_HISTORY}, {mark} from pg_namespace as n \
          {history} {join_mark} where (c.oid is not null or m.objoid is not null) \
            and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', '{OWN_SCHEMA}', {shared}) \
+           and (c.oid is null or c.oid not in (select relation from closed)) \
            and not exists (select from {tenants} as t \
              where t.{schema_name}::text collate \"C\" = n.nspname::text) \
          order by n.nspname",

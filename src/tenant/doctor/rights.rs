@@ -12,6 +12,7 @@ use crate::pg::{Row, literal};
 pub(super) struct Rights {
     pub(super) role: String,
     pub(super) may_read_registry: bool,
+    pub(super) may_read_shared_history: bool,
 }
 
 /// Asks for the rights on the database, the shared schema and the registry.
@@ -23,6 +24,11 @@ pub(super) async fn look(look: &mut Look<'_>) -> Result<Rights, DoctorError> {
     if !rows[0].flag(1) {
         let database = rows[0].text(2).to_owned();
         look.findings.push(Finding::NoCreate { role: role.clone(), database });
+    }
+    let may_read_shared_history = rows[0].flag(4);
+    if !may_read_shared_history {
+        let (role, schemas) = (role.clone(), vec![schema.clone()]);
+        look.findings.push(Finding::HistoryRights { role, schemas });
     }
     let lacking: Vec<String> = rows[0].get(3).into_iter().flat_map(words).collect();
     let mut may_read_registry = !lacking.iter().any(|it| it == "usage");
@@ -36,7 +42,7 @@ pub(super) async fn look(look: &mut Look<'_>) -> Result<Rights, DoctorError> {
         let (role, schema, table) = (role.clone(), schema.clone(), row.text(0).to_owned());
         look.findings.push(Finding::RegistryRights { role, schema, table, lacking });
     }
-    Ok(Rights { role, may_read_registry })
+    Ok(Rights { role, may_read_registry, may_read_shared_history })
 }
 
 fn words(text: &str) -> impl Iterator<Item = String> {
@@ -47,17 +53,20 @@ fn of_database(schema: &SchemaName) -> String {
     format!(
         "select current_user::text, has_database_privilege(current_database(), 'create'), \
            current_database()::text, \
-           (select string_agg(it, ' ') from pg_namespace as n, unnest(array['usage', 'create']) as it \
-             where n.nspname = {} and not has_schema_privilege(n.oid, it))",
-        literal(schema.as_str())
+           (select string_agg(it, ' ') from unnest(array['usage', 'create']) as it \
+             where not has_schema_privilege(n.oid, it)), \
+           n.oid is null or {MAY_READ_HISTORY} \
+         from (select) as one left join pg_namespace as n on n.nspname = {} {}",
+        literal(schema.as_str()),
+        join_history()
     )
 }
 
 fn of_tables(schema: &SchemaName, tables: [&str; 2]) -> String {
     format!(
-        "select c.relname, string_agg(it, ' ') from pg_class as c \
+        "select c.relname, string_agg(it, ' ' order by place) from pg_class as c \
          join pg_namespace as n on n.oid = c.relnamespace \
-         cross join unnest(array['select', 'insert', 'update', 'delete']) as it \
+         cross join unnest(array['select', 'insert', 'update', 'delete']) with ordinality as w(it, place) \
          where n.nspname = {} and c.relname in ({}) and not has_table_privilege(c.oid, it) \
          group by c.relname order by c.relname desc",
         literal(schema.as_str()),

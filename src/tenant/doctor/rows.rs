@@ -18,6 +18,8 @@ pub(super) struct TenantRow {
     pub(super) is_owned: bool,
     /// Whether the role may read the history.
     pub(super) may_read: bool,
+    /// Whether somebody has locked the history, or waits to, as who drops or alters its table does.
+    pub(super) is_locked: bool,
     pub(super) mark: Option<Mark>,
     domains: i64,
     primaries: i64,
@@ -43,8 +45,9 @@ impl TenantRow {
             is_owned,
             may_read: row.flag(5),
             mark: Mark::read(row, 6),
-            domains: row.number(8).unwrap_or_default(),
-            primaries: row.number(9).unwrap_or_default(),
+            is_locked: row.flag(8),
+            domains: row.number(9).unwrap_or_default(),
+            primaries: row.number(10).unwrap_or_default(),
         }
     }
 
@@ -81,10 +84,14 @@ pub(super) fn join_mark() -> String {
     )
 }
 
-/// The advisory locks that are held in this database, as `held`.
-pub(super) const HELD: &str = "held as materialized (select (classid::int8 << 32) | objid::int8 as key \
-     from pg_locks where locktype = 'advisory' and granted and objsubid = 1 \
-       and database = (select oid from pg_database where datname = current_database()))";
+/// The locks of this database: `held` are the advisory ones, and in `closed` are the relations that
+/// nobody else can read.
+pub(super) const LOCKS: &str = "locks as materialized (select * from pg_locks \
+     where database = (select oid from pg_database where datname = current_database())), \
+     held as materialized (select (classid::int8 << 32) | objid::int8 as key from locks \
+     where locktype = 'advisory' and granted and objsubid = 1), \
+     closed as materialized (select relation from locks \
+     where locktype = 'relation' and mode = 'AccessExclusiveLock')";
 
 /// Reads every tenant, each once.
 pub(super) async fn read(look: &mut Look<'_>) -> Result<Vec<TenantRow>, DoctorError> {
@@ -107,10 +114,10 @@ fn question(look: &Look<'_>) -> String {
     let names = registry.names();
     let schema = format!("t.{}::text collate \"C\"", identifier(&names.schema_name));
     format!(
-        "with {HELD}, domains as (select d.{tenant_id} as tenant, count(*) as number, \
+        "with {LOCKS}, domains as (select d.{tenant_id} as tenant, count(*) as number, \
              count(*) filter (where d.{is_primary}) as primaries from {domains} as d group by 1) \
          select {schema}, n.oid is not null, {OWNER}, {MAY_READ_HISTORY}, {mark}, \
-           coalesce(d.number, 0), coalesce(d.primaries, 0) \
+           c.oid in (select relation from closed), coalesce(d.number, 0), coalesce(d.primaries, 0) \
          from {tenants} as t left join pg_namespace as n on n.nspname::text = {schema} \
          left join pg_roles as r on r.oid = n.nspowner \
          {history} {join_mark} left join domains as d on d.tenant = t.{id} \

@@ -40,11 +40,11 @@ pub(super) fn settings(look: &mut Look<'_>, server: &Server, surveys: &Surveys) 
     ];
     let all = (0..look.doctor.tenants.folder().files().len()).collect();
     let new_tenant = [(look.doctor.tenants, all)];
+    let room = server.jobs(jobs);
     let small =
-        [server.lock_table(largest(&pending), jobs), server.lock_table(largest(&new_tenant), 1)];
+        [server.lock_table(largest(&pending), room), server.lock_table(largest(&new_tenant), 1)];
     let smallest = small.into_iter().flatten().max_by_key(|it| it.wanted);
     look.findings.extend(smallest.map(Finding::SmallLockTable));
-    let room = server.jobs(jobs);
     if room < jobs {
         let free = usize::try_from(server.free).unwrap_or_default();
         look.findings.push(Finding::FewConnections { free, jobs, room });
