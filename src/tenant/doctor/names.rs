@@ -18,7 +18,7 @@ pub(super) fn look(look: &mut Look<'_>, rows: &[TenantRow]) {
         look.findings.push(Finding::UnacceptableNames { schemas, why });
     }
     // What cannot be a tenant's is not to be created: Postgres would cut a long name short.
-    let is_missing = |it: &&TenantRow| !it.is_there && refusal(it).is_none();
+    let is_missing = |it: &&TenantRow| !it.is_there && !it.is_under_way && refusal(it).is_none();
     let missing = rows.iter().filter(is_missing).map(|it| it.schema.clone()).collect();
     push(&mut look.findings, missing, |schemas| Finding::SchemaMissing { schemas });
     let names = rows.iter().map(|it| &it.schema);

@@ -47,7 +47,7 @@ fn question(look: &Look<'_>) -> String {
            and not exists (select from {tenants} as t \
              where t.{schema_name}::text collate \"C\" = n.nspname::text) \
          order by n.nspname",
-        mark = select_mark(),
+        mark = select_mark("n.nspname::text"),
         history = join_history(),
         join_mark = join_mark(),
         shared = literal(names.shared_schema.as_str()),

@@ -21,6 +21,8 @@ pub(super) struct TenantRow {
     /// Whether somebody has locked the history, or waits to, as who drops or alters its table does.
     pub(super) is_locked: bool,
     pub(super) mark: Option<Mark>,
+    /// Whether somebody is creating or deleting it.
+    pub(super) is_under_way: bool,
     domains: i64,
     primaries: i64,
 }
@@ -45,6 +47,7 @@ impl TenantRow {
             is_owned,
             may_read: row.flag(5),
             mark: Mark::read(row, 6),
+            is_under_way: row.flag(7),
             is_locked: row.flag(8),
             domains: row.number(9).unwrap_or_default(),
             primaries: row.number(10).unwrap_or_default(),
@@ -68,10 +71,12 @@ impl Mark {
     }
 }
 
-/// Selects the mark of a schema, and whether somebody holds the schema's lock.
-pub(super) fn select_mark() -> String {
-    let key = lock_key_of("n.nspname::text");
-    format!("m.description, m.description is not null and {key} in (select key from held)")
+/// Selects the mark of the schema of this name, and whether somebody is creating or deleting it: it
+/// is marked or not there, and its lock is held.
+pub(super) fn select_mark(name: &str) -> String {
+    let key = lock_key_of(name);
+    let is_unsettled = "(m.description is not null or n.oid is null)";
+    format!("m.description, {is_unsettled} and {key} in (select key from held)")
 }
 
 /// Joins the mark `m` of the schema `n`.
@@ -125,7 +130,7 @@ fn question(look: &Look<'_>) -> String {
         tenant_id = identifier(&names.tenant_id),
         is_primary = identifier(&names.is_primary),
         domains = registry.domains_table(),
-        mark = select_mark(),
+        mark = select_mark(&schema),
         tenants = registry.tenants_table(),
         history = join_history(),
         join_mark = join_mark(),

@@ -127,22 +127,23 @@ async fn schemas_that_look_like_tenants_are_named_and_left_alone() {
 
 #[tokio::test]
 async fn what_was_begun_and_not_finished_is_named_unless_it_is_under_way() {
-    let project = healthy(["acme", "globex"]).await;
+    let project = healthy(["acme", "globex", "gone"]).await;
     project
         .sql(
             "create schema half; comment on schema half is 'tenantctl: being created'; \
-             comment on schema globex is 'tenantctl: being deleted'; drop table globex.notes",
+             comment on schema globex is 'tenantctl: being deleted'; drop table globex.notes; drop schema gone cascade",
         )
         .await;
     insta::assert_snapshot!(project.run("doctor"), @"
+    1 tenant has no schema (gone): `tenantctl doctor --fix` creates it, and `tenantctl migrate-schemas --tenants` the tables
     the deletion of 1 tenant was interrupted (globex): run `tenantctl delete-tenant globex …` again
     the creation of 1 tenant was interrupted (half): run `tenantctl create-tenant --schema=half …` again
     [exit status: 3]
     ");
     let lock = "select pg_advisory_xact_lock(hashtextextended('tenantctl:' || it, 0)) \
-                from unnest(array['half', 'globex']) as it";
+                from unnest(array['half', 'globex', 'gone']) as it";
     let blocker = project.blocker(lock).await;
-    insta::assert_snapshot!(project.run("doctor"), @"nothing is wrong with 2 tenants");
+    insta::assert_snapshot!(project.run("doctor"), @"nothing is wrong with 3 tenants");
     blocker.release().await;
 }
 
