@@ -199,14 +199,14 @@ fn what(finding: &Finding, most: usize) -> String {
         },
         Finding::HalfCreated { .. } => {
             format!(
-                "the creation of {} was interrupted ({})",
+                "the creation of {} is not finished ({})",
                 count(schemas.len(), "tenant"),
                 names()
             )
         }
         Finding::HalfDeleted { .. } => {
             format!(
-                "the deletion of {} was interrupted ({})",
+                "the deletion of {} is not finished ({})",
                 count(schemas.len(), "tenant"),
                 names()
             )
@@ -246,6 +246,8 @@ fn what(finding: &Finding, most: usize) -> String {
 fn advice(finding: &Finding) -> String {
     let first = finding.schemas().first();
     let schema = first.map_or_else(String::new, |it| shell_word(&printable(it.as_str())));
+    // What begins with a hyphen would be taken for a flag.
+    let argument = if schema.starts_with('-') { format!("-- {schema}") } else { schema.clone() };
     let sql = |text: &str| printable(&identifier(text));
     let it = |one, several| if finding.schemas().len() == 1 { one } else { several };
     match finding {
@@ -304,7 +306,7 @@ fn advice(finding: &Finding) -> String {
             "correct or delete these rows of the registry in psql".into()
         }
         Finding::AlikeNames { .. } => {
-            format!("give all but one another name: `tenantctl rename-tenant {schema} NEW`")
+            format!("give all but one another name: `tenantctl rename-tenant {argument} NEW`")
         }
         Finding::SeveralRows { .. } => "delete all rows but one in psql".into(),
         Finding::SchemaMissing { .. } => format!(
@@ -319,7 +321,7 @@ fn advice(finding: &Finding) -> String {
         Finding::HalfCreated { .. } => {
             format!("run `tenantctl create-tenant --schema={schema} …` again")
         }
-        Finding::HalfDeleted { .. } => format!("run `tenantctl delete-tenant {schema} …` again"),
+        Finding::HalfDeleted { .. } => format!("run `tenantctl delete-tenant {argument}` again"),
         Finding::NoDomain { .. } => {
             let each = it("it", "each");
             format!("give {each} one with `tenantctl create-domain HOST --schema={schema}`")

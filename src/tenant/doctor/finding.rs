@@ -98,12 +98,12 @@ pub enum Finding {
         /// The schemas.
         schemas: Vec<SchemaName>,
     },
-    /// Schemas whose creation was interrupted.
+    /// Schemas whose creation was begun and is not finished.
     HalfCreated {
         /// The schemas.
         schemas: Vec<SchemaName>,
     },
-    /// Schemas whose deletion was interrupted.
+    /// Tenants whose deletion was begun and is not finished.
     HalfDeleted {
         /// The schemas.
         schemas: Vec<SchemaName>,

@@ -10,7 +10,8 @@ use crate::migration::{Found, MigrationFolder};
 use crate::name::{OWN_SCHEMA, SchemaName};
 use crate::pg::{Row, identifier, literal};
 
-/// Looks for schemas with a tenant's history, or whose creation or deletion was interrupted.
+/// Looks for schemas with a tenant's history, or whose creation or deletion is not finished. What is
+/// left of a tenant without its row is not `delete-tenant`'s any more.
 pub(super) async fn look(look: &mut Look<'_>) -> Result<(), DoctorError> {
     let question = question(look);
     let candidates = look.ask_registry(&question).await?;
@@ -21,12 +22,11 @@ pub(super) async fn look(look: &mut Look<'_>) -> Result<(), DoctorError> {
     push(&mut look.findings, marked(Mark::BeingCreated), |schemas| Finding::HalfCreated {
         schemas,
     });
-    push(&mut look.findings, marked(Mark::BeingDeleted), |schemas| Finding::HalfDeleted {
-        schemas,
-    });
     // Whose history may not be read is somebody else's for all that is known.
     let open = candidates.iter().filter(|it| Mark::read(it, 2).is_none() && it.flag(1));
-    let orphans = with_tenants_history(look, open.map(name).collect()).await?;
+    let mut orphans = with_tenants_history(look, open.map(name).collect()).await?;
+    orphans.extend(marked(Mark::BeingDeleted));
+    orphans.sort();
     push(&mut look.findings, orphans, |schemas| Finding::Orphans { schemas });
     Ok(())
 }

@@ -103,10 +103,11 @@ async fn json_has_an_object_for_each_finding_and_repair() {
 #[tokio::test]
 async fn schemas_that_look_like_tenants_are_named_and_left_alone() {
     let project = healthy(["acme", "kept", "last one"]).await;
+    project.run("delete-tenant kept --keep-schema --yes");
     // Another program's schema has a history too, and it begins with a V1.
     project
         .sql(
-            "delete from tenants where schema_name in ('kept', 'last one'); create schema other; \
+            "delete from tenants where schema_name = 'last one'; create schema other; \
              create table other.refinery_schema_history as \
              select version, 'initial'::text as name, applied_on, checksum from acme.refinery_schema_history; \
              create schema plain; create table plain.notes (id int)",
@@ -130,18 +131,20 @@ async fn what_was_begun_and_not_finished_is_named_unless_it_is_under_way() {
     let project = healthy(["acme", "globex", "gone"]).await;
     project
         .sql(
-            "create schema half; comment on schema half is 'tenantctl: being created'; \
+            "create schema rest; comment on schema rest is 'tenantctl: being deleted'; \
+             create schema half; comment on schema half is 'tenantctl: being created'; \
              comment on schema globex is 'tenantctl: being deleted'; drop table globex.notes; drop schema gone cascade",
         )
         .await;
-    insta::assert_snapshot!(project.run("doctor"), @"
+    insta::assert_snapshot!(project.run("doctor"), @r#"
     1 tenant has no schema (gone): `tenantctl doctor --fix` creates it, and `tenantctl migrate-schemas --tenants` the tables
-    the deletion of 1 tenant was interrupted (globex): run `tenantctl delete-tenant globex …` again
-    the creation of 1 tenant was interrupted (half): run `tenantctl create-tenant --schema=half …` again
+    the deletion of 1 tenant is not finished (globex): run `tenantctl delete-tenant globex` again
+    the creation of 1 tenant is not finished (half): run `tenantctl create-tenant --schema=half …` again
+    1 schema looks like a tenant's and has no registry row (rest): `tenantctl create-tenant --schema=rest --adopt` registers it; to be rid of it, `drop schema "rest"` in psql
     [exit status: 3]
-    ");
+    "#);
     let lock = "select pg_advisory_xact_lock(hashtextextended('tenantctl:' || it, 0)) \
-                from unnest(array['half', 'globex', 'gone']) as it";
+                from unnest(array['half', 'globex', 'gone', 'rest']) as it";
     let blocker = project.blocker(lock).await;
     insta::assert_snapshot!(project.run("doctor"), @"nothing is wrong with 3 tenants");
     blocker.release().await;
