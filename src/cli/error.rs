@@ -17,6 +17,7 @@ use crate::pg::server::ServerError;
 use crate::pg::{ConnectError, Database, Incomplete, ScopeError, SqlError, UrlError, identifier};
 use crate::project::{ConfigError, InitError};
 use crate::run_log::RunLogError;
+use crate::tenant::doctor::DoctorError;
 use crate::tenant::user::{InputError, UserError};
 use crate::tenant::{
     ChangeError, CloneError, DeleteError, DomainError, FileFinding, MigrateError, Obstacle,
@@ -61,6 +62,8 @@ pub(crate) enum CommandError {
     Rename(#[from] RenameError),
     #[error(transparent)]
     Delete(#[from] DeleteError),
+    #[error(transparent)]
+    Doctor(#[from] DoctorError),
     #[error(transparent)]
     Look(#[from] LookError),
     #[error(transparent)]
@@ -166,7 +169,9 @@ impl CommandError {
             Self::Update(error) => update_exit_code(error),
             Self::Rename(error) => rename_exit_code(error),
             Self::Delete(error) => delete_exit_code(error),
-            Self::Look(error) => look_exit_code(error),
+            Self::Doctor(DoctorError::Registry(error)) => registry_exit_code(error),
+            Self::Doctor(DoctorError::RegistryLocked { .. }) => ExitCode::Busy,
+            Self::Doctor(DoctorError::Look(error)) | Self::Look(error) => look_exit_code(error),
             Self::Migrate(error) => migrate_exit_code(error),
             Self::Obstacle(obstacle) if obstacle.is_usage() => ExitCode::Usage,
             Self::Obstacle(_) | Self::NotWritten { .. } => ExitCode::NotDone,
@@ -221,7 +226,12 @@ impl CommandError {
             Self::Update(error) => update_hint(error),
             Self::Rename(error) => rename_hint(error),
             Self::Delete(error) => delete_hint(error),
-            Self::Look(LookError::Connect(error)) => connect_hint(error),
+            Self::Doctor(DoctorError::Registry(error)) => registry_hint(error),
+            Self::Doctor(DoctorError::RegistryLocked { .. }) => {
+                Some("run the same command again once they are done".into())
+            }
+            Self::Doctor(DoctorError::Look(LookError::Connect(error)))
+            | Self::Look(LookError::Connect(error)) => connect_hint(error),
             Self::Migrate(error) => migrate_hint(error),
             Self::Scope(error) => scope_hint(error),
             Self::User(error) => user_hint(error),
@@ -342,6 +352,7 @@ impl CommandError {
             Self::Update(UpdateError::Change(error)) => error,
             Self::Rename(RenameError::Change(error)) => error,
             Self::Delete(DeleteError::Change(error)) => error,
+            Self::Doctor(DoctorError::RegistryLocked { holders, .. }) => return holders,
             _ => return &[],
         };
         match change {
@@ -934,18 +945,24 @@ fn migrate_hint(error: &MigrateError) -> Option<String> {
 }
 
 fn disagreement_hint(disagreements: &[(String, Vec<crate::name::SchemaName>)]) -> String {
-    let has = |word: &str| disagreements.iter().any(|(what, _)| what.starts_with(word));
-    let advice = if has("out of order") {
-        "give the file a version above the newest: `tenantctl makemigrations --renumber FILE`"
-    } else if has("divergent") {
-        "restore the file as it was and write a new migration, or add \
-         `--allow-divergent` to go on"
-    } else if has("missing") {
-        "deploy the release that has the file, or add `--allow-missing` to go on"
-    } else {
-        "mend the history table"
-    };
-    format!("nothing was changed; {advice}")
+    let has = |kind: &&str| disagreements.iter().any(|(what, _)| what.starts_with(kind));
+    let kind = ["out of order", "divergent", "missing"].into_iter().find(has);
+    format!("nothing was changed; {}", disagreement_advice(kind.unwrap_or("broken")))
+}
+
+/// Returns what to do where histories and files disagree in this way.
+pub(super) fn disagreement_advice(kind: &str) -> &'static str {
+    match kind {
+        "out of order" => {
+            "give the file a version above the newest: `tenantctl makemigrations --renumber FILE`"
+        }
+        "divergent" => {
+            "restore the file as it was and write a new migration, or add \
+             `--allow-divergent` to go on"
+        }
+        "missing" => "deploy the release that has the file, or add `--allow-missing` to go on",
+        _ => "mend the history table",
+    }
 }
 
 fn obstacle_hint(obstacle: &Obstacle) -> Option<String> {

@@ -5,6 +5,7 @@ mod command_line;
 mod commands;
 mod context;
 mod database;
+mod doctor_report;
 mod error;
 mod execution;
 mod exit_code;

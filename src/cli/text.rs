@@ -7,6 +7,7 @@ pub(crate) fn count(number: usize, noun: &str) -> String {
     let ending = match (number, noun) {
         (1, _) => "",
         (_, "history") => return format!("{} histories", grouped(number)),
+        (_, "invalid index") => return format!("{} invalid indexes", grouped(number)),
         (_, "canary") => return format!("{} canaries", grouped(number)),
         _ => "s",
     };

@@ -25,7 +25,7 @@ const HISTORIES_PER_STATEMENT: usize = 64;
 /// the backend's caches, about 15 kB.
 const HISTORIES_PER_CONNECTION: usize = 4000;
 
-/// How long to wait for a history that somebody has locked, as who drops or alters its table does.
+/// How long to wait for what somebody has locked, as who drops or alters its table does.
 const LOCK_TIMEOUT: &str = "set local lock_timeout = '100ms'; ";
 
 /// A row of a history table, as it is stored.
@@ -371,8 +371,13 @@ fn histories(tables: &[(SchemaName, Width)], rows: &[Row]) -> Vec<History> {
     histories
 }
 
-/// Asks a question that changes nothing; a connection lost before the answer is opened again once.
-async fn ask(lane: &mut Lane, question: &str, units: usize) -> Result<Vec<Row>, LookError> {
+/// Asks a question that changes nothing and waits for no lock longer than a moment; a connection lost
+/// before the answer is opened again once.
+pub(crate) async fn ask(
+    lane: &mut Lane,
+    question: &str,
+    units: usize,
+) -> Result<Vec<Row>, LookError> {
     let question = &format!("{LOCK_TIMEOUT}{question}");
     match lane.serve(units).await?.ask(question).await {
         Err(Incomplete::Lost(_)) => {

@@ -35,9 +35,9 @@ pub(crate) use holders::{in_schemas as holders_in_schemas, of_tables as holders_
 pub use interrupt::{Interrupt, Urgency};
 pub use listing::Duplicate;
 pub use plan::{Finding, Plan, PlanOptions};
-pub use preflight::{PreflightError, room_for};
-pub(crate) use script::lock_key;
+pub use preflight::{PreflightError, SmallLockTable, room_for};
 pub use script::{BEING_CREATED, Creating, Origin, Registration, Script, ScriptOptions, Subject};
+pub(crate) use script::{lock_key, lock_key_of};
 pub use seeds::SeedsError;
 pub use set::MigrationSet;
 pub use survey::{Disagreement, State, Survey};

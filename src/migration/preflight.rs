@@ -1,6 +1,7 @@
 //! What should be known of the server before the first schema is touched: one question, asked when
 //! there is something to do.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::executor::{ExecuteOptions, Mode};
@@ -66,8 +67,7 @@ pub async fn check(
     options: &ExecuteOptions,
     observer: &dyn Observer,
 ) -> Result<ExecuteOptions, PreflightError> {
-    let rows = spare.lane().await.serve(0).await?.ask(&question()).await?.rows;
-    let server = Server::from(&rows[0]);
+    let server = Server::look(spare.lane().await.serve(0).await?).await?;
     if server.is_standby {
         let place = database.place().into();
         return Err(ConnectError::ReadOnly { place }.into());
@@ -78,7 +78,9 @@ pub async fn check(
         server.long_transactions(),
         server.dump(),
         server.fewer_jobs(options.jobs, jobs),
-        server.lock_table(largest(work), jobs),
+        server
+            .lock_table(largest(work), jobs)
+            .map(|it| format!("{it}: use fewer `--jobs`, smaller files, or a larger setting")),
     ];
     for warning in warnings.into_iter().flatten() {
         observer.observe(&Event::Warning(warning));
@@ -92,7 +94,7 @@ pub async fn room_for(
     connection: &mut Connection,
     wanted: usize,
 ) -> Result<(usize, Option<String>), Incomplete> {
-    let server = Server::from(&connection.ask(&question()).await?.rows[0]);
+    let server = Server::look(connection).await?;
     let jobs = server.jobs(wanted);
     Ok((jobs, server.fewer_jobs(wanted, jobs)))
 }
@@ -119,7 +121,7 @@ async fn refuse_pooler(
 }
 
 /// Returns how many statements that lock relations are in the largest plan.
-fn largest(work: &[Work<'_>]) -> usize {
+pub(crate) fn largest(work: &[Work<'_>]) -> usize {
     let locks = |kind: &str| ["CREATE", "ALTER", "DROP"].iter().any(|it| kind.starts_with(it));
     let statements = |set: &MigrationSet, file| {
         let all = set.statements(file).iter();
@@ -129,12 +131,48 @@ fn largest(work: &[Work<'_>]) -> usize {
     work.iter().map(plan).max().unwrap_or_default()
 }
 
+/// A lock table that a plan may not fit into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SmallLockTable {
+    /// Statements of the plan that change an object.
+    pub statements: usize,
+    /// Schemas that are worked on at once.
+    pub jobs: usize,
+    /// Locks that they may take.
+    pub wanted: usize,
+    /// Locks the server is set up for.
+    pub locks: usize,
+    /// The server's `max_locks_per_transaction`.
+    pub per_transaction: usize,
+}
+
+impl SmallLockTable {
+    /// Returns the `max_locks_per_transaction` with which they would fit.
+    pub fn enough(&self) -> usize {
+        let sessions = (self.locks / self.per_transaction.max(1)).max(1);
+        self.wanted.div_ceil(sessions * SLACK)
+    }
+}
+
+impl fmt::Display for SmallLockTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { statements, jobs, wanted, locks, per_transaction } = self;
+        let takers = if *jobs == 1 { "one schema".into() } else { format!("{jobs} at once") };
+        write!(
+            f,
+            "the largest plan changes {statements} objects, for which {takers} may take about \
+             {wanted} locks; the server is set up for {locks} and has room for perhaps {SLACK} times \
+             as many (`max_locks_per_transaction` is {per_transaction})"
+        )
+    }
+}
+
 /// What a server said of itself.
 #[derive(Debug, Clone, Default)]
-struct Server {
-    is_standby: bool,
+pub(crate) struct Server {
+    pub(crate) is_standby: bool,
     /// Connections that an ordinary role can still open, besides the one that asked.
-    free: i64,
+    pub(crate) free: i64,
     long: i64,
     oldest: Option<Transaction>,
     dump: Option<Transaction>,
@@ -209,9 +247,14 @@ fn transaction(text: &str) -> Option<Transaction> {
 }
 
 impl Server {
+    /// Asks the server about itself.
+    pub(crate) async fn look(connection: &mut Connection) -> Result<Self, Incomplete> {
+        Ok(Self::from(&connection.ask(&question()).await?.rows[0]))
+    }
+
     /// Returns how many schemas to work on at once. The connection that asked stays open beside
     /// theirs.
-    fn jobs(&self, wanted: usize) -> usize {
+    pub(crate) fn jobs(&self, wanted: usize) -> usize {
         let most = usize::try_from(self.free - SPARE).unwrap_or_default();
         wanted.min(most).max(1)
     }
@@ -247,16 +290,12 @@ impl Server {
         ))
     }
 
-    fn lock_table(&self, statements: usize, jobs: usize) -> Option<String> {
+    /// Returns what is wrong with the lock table for plans of so many statements.
+    pub(crate) fn lock_table(&self, statements: usize, jobs: usize) -> Option<SmallLockTable> {
         let wanted = statements * LOCKS_PER_STATEMENT * jobs;
-        let (locks, each) = (self.locks, self.locks_per_transaction);
-        (wanted > locks * SLACK).then(|| {
-            format!(
-                "the largest plan changes {statements} objects, for which {jobs} at once may take about \
-                 {wanted} locks; the server is set up for {locks} and has room for perhaps {SLACK} times \
-                 as many (`max_locks_per_transaction` is {each}): use fewer `--jobs`, smaller files, or a larger setting"
-            )
-        })
+        let (locks, per_transaction) = (self.locks, self.locks_per_transaction);
+        let is_small = wanted > locks * SLACK;
+        is_small.then_some(SmallLockTable { statements, jobs, wanted, locks, per_transaction })
     }
 }
 
@@ -313,7 +352,10 @@ mod tests {
     #[test]
     fn the_lock_table_is_compared_with_the_largest_plan() {
         assert_eq!(server(90).lock_table(30, 4), None);
-        let warning = server(90).lock_table(2000, 4).unwrap();
+        let small = server(90).lock_table(2000, 4).unwrap();
+        assert_eq!(small.enough(), 120);
+        assert_eq!(Server { locks: 12_000, ..server(90) }.lock_table(2000, 4), None);
+        let warning = small.to_string();
         assert!(warning.contains("24000 locks; the server is set up for 6400"), "{warning}");
     }
 }

@@ -401,6 +401,11 @@ pub(crate) fn lock_key(schema: &SchemaName) -> String {
     format!("hashtextextended({}, 0)", literal(&format!("{REFUSAL}{schema}")))
 }
 
+/// Returns that key for the schema that the SQL expression `name`, a text, stands for.
+pub(crate) fn lock_key_of(name: &str) -> String {
+    format!("hashtextextended({} || {name}, 0)", literal(REFUSAL))
+}
+
 /// Returns the statement that sets what a schema's statements run with, for this transaction or,
 /// where there is none, for the session.
 pub(super) fn settings(

@@ -254,7 +254,7 @@ fn fails_unless(condition: &str, word: &str) -> String {
 }
 
 /// Of no effect beyond the transaction, and nothing is left to the role's own.
-fn settings(server_version: u32, registry: &Registry, lock_timeout: &str) -> String {
+pub(super) fn settings(server_version: u32, registry: &Registry, lock_timeout: &str) -> String {
     // Triggers of the project's on these tables expect to find what lies beside them.
     let path = search_path([registry.names().shared_schema.as_str()]);
     let mut settings = vec![

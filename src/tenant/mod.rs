@@ -6,6 +6,7 @@ mod column;
 mod create;
 mod delete;
 mod details;
+pub mod doctor;
 mod domain;
 mod domain_sql;
 mod dropping;

@@ -431,7 +431,7 @@ async fn a_full_lock_table_stops_the_run() {
     insta::assert_snapshot!(far.replace_all(&shown, "[far]"), @"
     1 schema failed, 2 not attempted
     ------- stderr -------
-    warning: the largest plan changes 3000 objects, for which 1 at once may take about 9000 locks; the server is set up for [far] and has room for perhaps 2 times as many (`max_locks_per_transaction` is 10): use fewer `--jobs`, smaller files, or a larger setting
+    warning: the largest plan changes 3000 objects, for which one schema may take about 9000 locks; the server is set up for [far] and has room for perhaps 2 times as many (`max_locks_per_transaction` is 10): use fewer `--jobs`, smaller files, or a larger setting
     error: migration V1 `many` could not be applied to schema `t1`
       caused by: out of shared memory
            --> migrations/tenant/V1__many.sql:[far]

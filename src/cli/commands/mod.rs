@@ -9,6 +9,7 @@ mod create_tenant;
 mod delete_domain;
 mod delete_tenant;
 mod dev;
+mod doctor;
 mod history;
 mod init;
 mod list_domains;
@@ -56,6 +57,7 @@ pub(crate) enum Subcommand {
     TenantCommand(tenant_command::TenantCommandArgs),
     AllTenantsCommand(all_tenants_command::AllTenantsCommandArgs),
     History(history::HistoryArgs),
+    Doctor(doctor::DoctorArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
 }
@@ -86,6 +88,7 @@ impl Subcommand {
             Self::TenantCommand(args) => tenant_command::run(context, args).await,
             Self::AllTenantsCommand(args) => all_tenants_command::run(context, args).await,
             Self::History(args) => history::run(context, args).await,
+            Self::Doctor(args) => doctor::run(context, args).await,
             Self::Completions(args) => completions::run(args),
             Self::Man(args) => man::run(context, args),
         }

@@ -29,7 +29,7 @@ pub use finding::{Directive, Finding, Problem, Rule, Severity};
 pub use header::Header;
 pub use position::Position;
 pub use rules::{Context, Folder, check};
-pub use statement::{ConcurrentIndex, Statement, statements};
+pub use statement::{ConcurrentIndex, Statement, TableName, statements};
 
 /// A migration file's SQL, read: its header, its statements and what it may not say.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -27,6 +27,16 @@ pub struct Statement {
     pub bare_changes: Vec<String>,
     kind: String,
     concurrent_index: Option<ConcurrentIndex>,
+    table: Option<TableName>,
+}
+
+/// A table's name, as Postgres stores it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableName {
+    /// The schema, if the statement names it.
+    pub schema: Option<String>,
+    /// The table.
+    pub name: String,
 }
 
 /// The index that a `CREATE INDEX CONCURRENTLY` makes, with names as Postgres stores them.
@@ -54,6 +64,12 @@ impl Statement {
     /// behind invalid ("Building Indexes Concurrently" in the page `CREATE INDEX`).
     pub fn concurrent_index(&self) -> Option<&ConcurrentIndex> {
         self.concurrent_index.as_ref()
+    }
+
+    /// Returns the table, if there is one of that name afterwards because of this statement: it
+    /// creates it, or renames another. Temporary ones are none.
+    pub fn table(&self) -> Option<&TableName> {
+        self.table.as_ref()
     }
 }
 
@@ -93,6 +109,7 @@ fn statement(text: &str, piece: &Piece, cursor: &mut Cursor) -> Statement {
         bare_changes: piece.node.as_ref().map_or_else(Vec::new, bare_changes),
         kind: piece.node.as_ref().map_or_else(|| first_words(text), kind),
         concurrent_index: piece.node.as_ref().and_then(concurrent_index),
+        table: piece.node.as_ref().and_then(table),
     }
 }
 
@@ -144,6 +161,19 @@ fn concurrent_index(node: &Node) -> Option<ConcurrentIndex> {
         unique: has(node, Kind::UNIQUE_KW),
         if_not_exists: has(node, Kind::IF_NOT_EXISTS),
     })
+}
+
+fn table(node: &Node) -> Option<TableName> {
+    let naming = match node.kind() {
+        Kind::CREATE_TABLE | Kind::CREATE_TABLE_AS | Kind::CREATE_FOREIGN_TABLE => node.clone(),
+        Kind::SELECT_INTO => child(node, Kind::INTO_CLAUSE)?,
+        Kind::ALTER_TABLE => child(node, Kind::TABLE_RENAME_TO)?,
+        _ => return None,
+    };
+    let mut parts = grammar::path(&child(&naming, Kind::TABLE_NAME)?);
+    let is_temporary = has(&naming, Kind::TEMP);
+    let name = parts.pop().filter(|_| !is_temporary)?;
+    Some(TableName { name, schema: parts.pop() })
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod connecting;
 mod create_tenant;
 mod delete_tenant;
 mod dev;
+mod doctor;
 mod domains;
 mod history;
 mod init;

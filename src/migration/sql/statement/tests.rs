@@ -208,3 +208,37 @@ fn five_thousand_statements_are_five_thousand() {
     let statements = statements(&text);
     assert_eq!((statements.len(), statements[4_999].line), (5_000, 5_000));
 }
+
+#[test]
+fn a_table_is_made_by_creating_it_or_renaming_another() {
+    let table = |text: &str| {
+        let table = statements(text)[0].table().cloned()?;
+        Some(match table.schema {
+            Some(schema) => format!("{schema}.{}", table.name),
+            None => table.name,
+        })
+    };
+    for (text, made) in [
+        ("create table Notes (id int)", "notes"),
+        ("create unlogged table if not exists \"Notes\" (id int)", "Notes"),
+        ("create table public.notes (id int) partition by range (id)", "public.notes"),
+        ("create table notes_1 partition of notes default", "notes_1"),
+        ("create table notes as select 1 as id", "notes"),
+        ("select 1 as id into notes", "notes"),
+        ("create foreign table notes (id int) server s", "notes"),
+        ("alter table public.old rename to notes", "notes"),
+    ] {
+        assert_eq!(table(text).as_deref(), Some(made), "{text}");
+    }
+    for text in [
+        "create temp table notes (id int)",
+        "create temporary table notes as select 1",
+        "select 1 as id into temp notes",
+        "alter table notes rename column a to b",
+        "alter table notes add column a int",
+        "create view notes as select 1",
+        "select 1",
+    ] {
+        assert_eq!(table(text), None, "{text}");
+    }
+}
