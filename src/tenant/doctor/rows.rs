@@ -2,10 +2,9 @@
 
 use super::rights::{MAY_READ_HISTORY, OWNER, join_history, owner};
 use super::{DoctorError, Finding, Look};
-use crate::migration::history::BEING_DELETED;
 use crate::migration::{BEING_CREATED, lock_key_of};
 use crate::name::SchemaName;
-use crate::pg::{Row, identifier, literal};
+use crate::pg::{BEING_DELETED, Row, identifier, literal};
 
 /// A tenant, and what the catalog has of it.
 #[derive(Debug, Clone)]
