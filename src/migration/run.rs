@@ -129,8 +129,12 @@ impl<'a> Run<'a> {
         let workers = self.executor.options.jobs.clamp(1, tasks.len().max(1));
         self.workers.set(workers);
         self.queue.add(tasks);
+        let mut workers: Vec<Worker> = (0..workers).map(|number| self.worker(number)).collect();
         let work = async {
-            join_all((0..workers).map(|number| self.work(number))).await;
+            // The others connect while it tries its plan.
+            self.connect(&mut workers[0]).await;
+            join_all(workers.into_iter().enumerate().map(|(number, it)| self.work(number, it)))
+                .await;
             self.watch.end_looking();
         };
         let looking = self.watch.run(self.executor.spare, &self.name);
@@ -272,16 +276,22 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// One worker: takes tasks until there are none.
-    async fn work(&self, number: usize) {
+    fn worker(&self, number: usize) -> Worker<'a> {
         let name = format!("{}{number}", self.name);
         let lane = Lane::new(self.executor.database, &name, SCHEMAS_PER_CONNECTION);
-        let mut worker = Worker::new(self.executor, lane, number, name);
-        // While a plan is tried on one schema, the others get ready.
+        Worker::new(self.executor, lane, number, name)
+    }
+
+    async fn connect(&self, worker: &mut Worker<'_>) {
         tokio::select! {
             () = worker.connect() => {}
             () = self.executor.interrupt.wait_for(Urgency::Now) => {}
         }
+    }
+
+    /// One worker: takes tasks until there are none.
+    async fn work(&self, number: usize, mut worker: Worker<'a>) {
+        self.connect(&mut worker).await;
         while let Some((task, mut trials)) = self.queue.next(self.executor.interrupt).await {
             self.under_way.borrow_mut().insert(number, task.clone());
             tokio::select! {
