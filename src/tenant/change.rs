@@ -159,6 +159,20 @@ impl<'a> Change<'a> {
         }
     }
 
+    /// Returns what [`Self::make`] would answer were it tried now, and sends nothing.
+    pub(super) async fn foresee<T, E: From<ChangeError>>(
+        self,
+        mut decide: impl AsyncFnMut(&mut Connection, Option<T>) -> Result<Decision<T>, E>,
+    ) -> Result<T, E> {
+        let connection = self.database.connect(self.name).await;
+        let mut connection = connection.map_err(ChangeError::from)?;
+        let decision = decide(&mut connection, None).await?;
+        connection.close().await;
+        Ok(match decision {
+            Decision::Done(answer) | Decision::Change { answer, .. } => answer,
+        })
+    }
+
     /// Sends the transaction as one message.
     async fn send(
         &self,

@@ -27,10 +27,7 @@ pub use column::{Column, columns};
 pub use create::{CreateTenants, NewTenant, Obstacle, PreparedTenants, check_value};
 pub use delete::{DeleteError, DeleteTenant, Doomed};
 pub use details::{Contents, TenantDetails, tenant_details};
-pub use domain::{
-    DeletedDomain, Domain, DomainError, NewPrimary, create_domain, delete_domain, list_domains,
-    set_primary_domain,
-};
+pub use domain::{ChangeDomains, DeletedDomain, Domain, DomainError, NewPrimary, list_domains};
 pub use listing::{Tenant, Tenants, Value, list_tenants, tenant_of_host};
 pub(crate) use listing::{question_about_host, read as read_tenants};
 pub use migrate::{FileFinding, Migrate, MigrateError, Migrated, Prepared};
