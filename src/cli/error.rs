@@ -353,6 +353,7 @@ impl CommandError {
             Self::Rename(RenameError::Change(error)) => error,
             Self::Delete(DeleteError::Change(error)) => error,
             Self::Doctor(DoctorError::RegistryLocked { holders, .. }) => return holders,
+            Self::Clone(CloneError::Busy { blockage, .. }) => return &blockage.holders,
             _ => return &[],
         };
         match change {
@@ -501,14 +502,15 @@ fn clone_exit_code(error: &CloneError) -> ExitCode {
         CloneError::NoSource { .. } | CloneError::Shared { .. } => ExitCode::Usage,
         CloneError::NoSuchColumn { .. } | CloneError::Mask { .. } => ExitCode::Usage,
         CloneError::Obstacle(obstacle) if obstacle.is_usage() => ExitCode::Usage,
+        CloneError::BeingDeleted { .. } => ExitCode::NotDone,
         CloneError::Obstacle(_) | CloneError::Unknown { .. } | CloneError::Differs { .. } => {
             ExitCode::NotDone
         }
-        CloneError::Busy { .. } => ExitCode::Busy,
+        CloneError::Busy { .. } | CloneError::Changing { .. } => ExitCode::Busy,
         CloneError::Sql { source, .. } => sql_exit_code(source),
         CloneError::Migrate(error) => migrate_exit_code(error),
         CloneError::Registry(error) => registry_exit_code(error),
-        CloneError::Connect(_) => ExitCode::Unreachable,
+        CloneError::Connect(_) | CloneError::Unanswered(_) => ExitCode::Unreachable,
     }
 }
 
@@ -516,7 +518,12 @@ fn clone_hint(error: &CloneError) -> Option<String> {
     match error {
         CloneError::NoSource { .. } => Some("`tenantctl list-tenants` lists the tenants".into()),
         CloneError::Obstacle(obstacle) => obstacle_hint(obstacle),
-        CloneError::Busy { .. } => Some("nothing was changed; run the same command again".into()),
+        CloneError::Busy { .. } | CloneError::Changing { .. } => {
+            Some("nothing was changed; run the same command again".into())
+        }
+        CloneError::Unanswered(_) => {
+            Some("run the same command again: it says whether the tenant exists".into())
+        }
         CloneError::Sql { source, .. } => source.hint.clone(),
         CloneError::Migrate(error) => migrate_hint(error),
         CloneError::Registry(error) => registry_hint(error),

@@ -305,23 +305,27 @@ fn is_busy(error: &SqlError) -> bool {
 }
 
 /// How long it is worth trying.
-struct Patience {
+pub(super) struct Patience {
     ends: Instant,
     longest_pause: Duration,
     attempts: u32,
 }
 
 impl Patience {
-    fn new() -> Self {
-        Self { ends: Instant::now() + BUDGET, longest_pause: SHORTEST_PAUSE, attempts: 0 }
+    pub(super) fn new() -> Self {
+        Self::lasting(BUDGET)
     }
 
-    fn is_left(&self) -> bool {
+    pub(super) fn lasting(budget: Duration) -> Self {
+        Self { ends: Instant::now() + budget, longest_pause: SHORTEST_PAUSE, attempts: 0 }
+    }
+
+    pub(super) fn is_left(&self) -> bool {
         Instant::now() < self.ends
     }
 
     /// Of random length ("full jitter"), so that two who are in each other's way do not stay so.
-    async fn pause(&mut self) {
+    pub(super) async fn pause(&mut self) {
         self.attempts += 1;
         tokio::time::sleep(self.longest_pause.mul_f64(fastrand::f64())).await;
         self.longest_pause = (self.longest_pause * 2).min(LONGEST_PAUSE);
