@@ -262,6 +262,7 @@ fn heading(set: &MigrationSet, origin: Origin, is_later: bool) -> String {
         Origin::File { file, .. } | Origin::Seed { file, .. } => {
             return set.file(file).path.display().to_string();
         }
+        Origin::Template => "what the template is made of",
         Origin::Note => "what belongs to the schema, for the check below",
         Origin::Audit => "fail if anything outside the schema was changed",
         Origin::Record | Origin::End if of_seeds(set) => "commit it",

@@ -5,7 +5,7 @@
 //! way it is tried again for a while, from the beginning.
 
 mod proof;
-mod rows;
+pub(super) mod rows;
 mod transaction;
 
 use self::transaction::Transaction;

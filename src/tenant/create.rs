@@ -13,6 +13,8 @@ use crate::migration::{
 use crate::name::{Hostname, SchemaName};
 use crate::pg::{Connection, Database, Incomplete, Row, Spare, SqlError, identifier, literal};
 
+use crate::structure::Template;
+
 use super::migrate::{FileFinding, MigrateError, check_files};
 use super::seed::check_seeds;
 
@@ -124,6 +126,9 @@ pub struct CreateTenants<'a> {
     pub seeds: Option<&'a MigrationSet>,
     /// Register a schema that is there, as it is; nothing is applied to it.
     pub adopt: bool,
+    /// What each tenant's schema is made from instead of by the migrations, and proven to be the
+    /// same ([`Self::prove_template`]).
+    pub template: Option<&'a Template>,
 }
 
 /// What was found before anything is done.
@@ -255,6 +260,7 @@ impl CreateTenants<'_> {
             spare: &spare,
             migrations: self.migrations,
             seeds: self.seeds,
+            template: self.template,
             plan: PlanOptions::default(),
             options: &options,
             observer,

@@ -18,6 +18,7 @@ mod rename;
 mod run_sql;
 mod seed;
 mod selection;
+mod template;
 mod update;
 pub mod user;
 
@@ -36,4 +37,5 @@ pub use rename::{RenameError, RenameTenant, Renamed};
 pub use run_sql::{Answer, Refusal, RunSqlError, SqlText};
 pub use seed::{PreparedSeeds, RunSeeds};
 pub use selection::{Selection, SelectionError};
+pub use template::TemplateError;
 pub use update::{Changed, UpdateError, UpdateTenant};

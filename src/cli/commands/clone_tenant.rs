@@ -85,6 +85,7 @@ pub(crate) async fn run(context: &mut Context, args: &CloneTenantArgs) -> Comman
             migrations: &migrations,
             adopt: false,
             seeds: None,
+            template: None,
         },
         source: &SchemaName::registered(&args.source),
         only_rows_of: args.no_data.then_some(HISTORY_TABLE),

@@ -62,6 +62,14 @@ pub(crate) struct CreateTenantArgs {
     #[arg(long, value_name = "NAME", num_args = 0.., conflicts_with = "adopt")]
     seed: Option<Vec<String>>,
 
+    /// Make it from what this tenant is made of, once that is proven to be what the migrations make
+    ///
+    /// For many tenants and a long history of migrations. They are run once and rolled back, and what
+    /// they made is compared with the tenant, object for object; where it differs, nothing is created
+    /// and the status is 3. The rows are those that the migrations wrote, and none of the tenant's.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["adopt", "seed"])]
+    template: Option<String>,
+
     /// Say what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -97,6 +105,7 @@ pub(crate) async fn run(context: &mut Context, args: &CreateTenantArgs) -> Comma
         migrations: &migrations,
         seeds: seeds.as_ref(),
         adopt: args.adopt,
+        template: None,
     };
     let rows = match &args.from {
         Some(path) => tenant_rows::read(path, registry.names())?,
@@ -161,6 +170,13 @@ async fn carry_out(
     refused.sort_by_key(|(line, ..)| *line);
     let options = args.execution.options(context, mode, tenants.len())?;
     let report = MigrationReport::new(context.report, mode);
+    let template = match &args.template {
+        Some(name) if prepared.obstacles.len() < tenants.len() => {
+            Some(create.prove_template(&SchemaName::registered(name), &options).await?)
+        }
+        _ => None,
+    };
+    let create = &CreateTenants { template: template.as_ref(), ..*create };
     let refused_tenants: HashSet<usize> =
         prepared.obstacles.iter().map(|(index, _)| *index).collect();
     let tried = tenants.iter().enumerate().filter(|(index, _)| !refused_tenants.contains(index));
