@@ -9,7 +9,7 @@ use super::hooks::HookError;
 use super::migration_report::describe_holder;
 use super::report::Report;
 use super::text::{few, grouped, printable, shell_word};
-use crate::event::Holder;
+use crate::event::{Failure, Holder};
 use crate::migration::scaffold::ScaffoldError;
 use crate::migration::{FileProblem, FolderError, LookError, PreflightError, SeedsError};
 use crate::name::{HostnameError, SchemaName, SchemaNameError};
@@ -21,7 +21,7 @@ use crate::tenant::doctor::DoctorError;
 use crate::tenant::user::{InputError, UserError};
 use crate::tenant::{
     ChangeError, CloneError, DeleteError, DomainError, FileFinding, MigrateError, Obstacle,
-    Refusal, RegistryError, RenameError, RunSqlError, SelectionError, UpdateError,
+    Refusal, RegistryError, RenameError, RunSqlError, SelectionError, TemplateError, UpdateError,
 };
 
 /// What a command came to.
@@ -64,6 +64,8 @@ pub(crate) enum CommandError {
     Delete(#[from] DeleteError),
     #[error(transparent)]
     Doctor(#[from] DoctorError),
+    #[error(transparent)]
+    Template(#[from] TemplateError),
     #[error(transparent)]
     Look(#[from] LookError),
     #[error(transparent)]
@@ -166,6 +168,7 @@ impl CommandError {
             Self::Selection(error) => selection_exit_code(error),
             Self::Domain(error) => domain_exit_code(error),
             Self::Clone(error) => clone_exit_code(error),
+            Self::Template(error) => template_exit_code(error),
             Self::Update(error) => update_exit_code(error),
             Self::Rename(error) => rename_exit_code(error),
             Self::Delete(error) => delete_exit_code(error),
@@ -223,6 +226,7 @@ impl CommandError {
             Self::Selection(error) => selection_hint(error),
             Self::Domain(error) => domain_hint(error),
             Self::Clone(error) => clone_hint(error),
+            Self::Template(error) => template_hint(error),
             Self::Update(error) => update_hint(error),
             Self::Rename(error) => rename_hint(error),
             Self::Delete(error) => delete_hint(error),
@@ -330,6 +334,7 @@ impl CommandError {
                 let more = (more > 0).then(|| format!("  and {} more", grouped(more)));
                 objects.iter().map(|it| format!("  {}", printable(it))).chain(more).collect()
             }
+            Self::Template(TemplateError::Failed { failure, .. }) => explained(failure),
             _ => self
                 .holders()
                 .iter()
@@ -353,6 +358,8 @@ impl CommandError {
             Self::Rename(RenameError::Change(error)) => error,
             Self::Delete(DeleteError::Change(error)) => error,
             Self::Doctor(DoctorError::RegistryLocked { holders, .. }) => return holders,
+            Self::Clone(CloneError::Busy { blockage, .. }) => return &blockage.holders,
+            Self::Template(TemplateError::Busy { holders, .. }) => return holders,
             _ => return &[],
         };
         match change {
@@ -501,22 +508,72 @@ fn clone_exit_code(error: &CloneError) -> ExitCode {
         CloneError::NoSource { .. } | CloneError::Shared { .. } => ExitCode::Usage,
         CloneError::NoSuchColumn { .. } | CloneError::Mask { .. } => ExitCode::Usage,
         CloneError::Obstacle(obstacle) if obstacle.is_usage() => ExitCode::Usage,
+        CloneError::BeingDeleted { .. } => ExitCode::NotDone,
         CloneError::Obstacle(_) | CloneError::Unknown { .. } | CloneError::Differs { .. } => {
             ExitCode::NotDone
         }
-        CloneError::Busy { .. } => ExitCode::Busy,
+        CloneError::Busy { .. } | CloneError::Changing { .. } => ExitCode::Busy,
         CloneError::Sql { source, .. } => sql_exit_code(source),
         CloneError::Migrate(error) => migrate_exit_code(error),
         CloneError::Registry(error) => registry_exit_code(error),
-        CloneError::Connect(_) => ExitCode::Unreachable,
+        CloneError::Connect(_) | CloneError::Unanswered(_) => ExitCode::Unreachable,
     }
+}
+
+fn template_exit_code(error: &TemplateError) -> ExitCode {
+    match error {
+        TemplateError::NoTemplate { .. } => ExitCode::Usage,
+        TemplateError::Unfit { .. } => ExitCode::CheckFailed,
+        TemplateError::Failed { .. } => ExitCode::NotDone,
+        TemplateError::Busy { .. } => ExitCode::Busy,
+        TemplateError::Sql { source, .. } => sql_exit_code(source),
+        TemplateError::Look(error) => look_exit_code(error),
+        TemplateError::Registry(error) => registry_exit_code(error),
+        TemplateError::Connect(_) => ExitCode::Unreachable,
+    }
+}
+
+fn template_hint(error: &TemplateError) -> Option<String> {
+    match error {
+        TemplateError::NoTemplate { .. } => {
+            Some("`tenantctl list-tenants` lists the tenants".into())
+        }
+        TemplateError::Unfit { .. } => {
+            Some("nothing was created; leave out `--template` to run the migrations".into())
+        }
+        TemplateError::Failed { .. } => Some("nothing was created".into()),
+        TemplateError::Busy { .. } => {
+            Some("nothing was created; run the same command again".into())
+        }
+        TemplateError::Sql { source, .. } => source.hint.clone(),
+        TemplateError::Look(LookError::Connect(error)) | TemplateError::Connect(error) => {
+            connect_hint(error)
+        }
+        TemplateError::Look(LookError::Sql(_)) => None,
+        TemplateError::Registry(error) => registry_hint(error),
+    }
+}
+
+/// Returns where something went wrong, and why.
+fn explained(failure: &Failure) -> Vec<String> {
+    let mut lines = vec![format!("  caused by: {}", printable_lines(&failure.cause.to_string()))];
+    if let Some(site) = &failure.site {
+        lines.push(indent(&site.excerpt));
+    }
+    lines.extend(failure.cause.sql().map(sql_details).unwrap_or_default());
+    lines
 }
 
 fn clone_hint(error: &CloneError) -> Option<String> {
     match error {
         CloneError::NoSource { .. } => Some("`tenantctl list-tenants` lists the tenants".into()),
         CloneError::Obstacle(obstacle) => obstacle_hint(obstacle),
-        CloneError::Busy { .. } => Some("nothing was changed; run the same command again".into()),
+        CloneError::Busy { .. } | CloneError::Changing { .. } => {
+            Some("nothing was changed; run the same command again".into())
+        }
+        CloneError::Unanswered(_) => {
+            Some("run the same command again: it says whether the tenant exists".into())
+        }
         CloneError::Sql { source, .. } => source.hint.clone(),
         CloneError::Migrate(error) => migrate_hint(error),
         CloneError::Registry(error) => registry_hint(error),

@@ -1,6 +1,8 @@
 //! What a run would do, as `--dry-run` prints it: for each distinct plan the schemas it concerns
 //! and the exact SQL.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use super::migration_report::{wave_fields, wave_line};
@@ -8,23 +10,24 @@ use super::report::Report;
 use super::text::{count, few, printable};
 use crate::event::Wave;
 use crate::migration::{
-    ExecuteOptions, Found, History, Kind, MigrationSet, Origin, Script, ScriptOptions, State,
+    ExecuteOptions, Found, History, Kind, MigrationSet, Mode, Origin, Script, ScriptOptions, State,
     Subject, Survey, Waves,
 };
 use crate::name::SchemaName;
-use crate::tenant::{Migrate, Prepared, PreparedSeeds};
+use crate::tenant::{CreateTenants, Migrate, NewTenant, Prepared, PreparedSeeds};
 
 /// Prints the plans.
 pub(crate) fn answer(
     report: &Report,
     migrate: &Migrate<'_>,
     prepared: &Prepared,
-    options: &ScriptOptions,
+    options: &ExecuteOptions,
 ) {
+    let (mode, options) = (options.mode, script_options(options, prepared.server_version));
     let mut is_empty = true;
     for (set, survey) in migrate.parts(prepared) {
         for (index, schemas) in survey.behind() {
-            plan(report, set, survey, index, &schemas, options);
+            plan(report, mode, set, (survey, index), &schemas, &options);
             is_empty = false;
         }
         for (schema, state) in survey.states() {
@@ -65,14 +68,7 @@ pub(crate) fn seeds(
     let names: Vec<String> = files.iter().map(|&file| seeds.label(file)).collect();
     let mut sql = Vec::new();
     if let Some(first) = schemas.first() {
-        let options = ScriptOptions {
-            lock_timeout: options.lock_timeout,
-            statement_timeout: options.statement_timeout,
-            path: options.path.clone(),
-            rehearse: false,
-            application_name: "tenantctl".into(),
-            server_version: prepared.server_version,
-        };
+        let options = script_options(options, prepared.server_version);
         let history = History::default();
         let (migrations, files) = (seeds, files.as_slice());
         let subject =
@@ -90,6 +86,55 @@ pub(crate) fn seeds(
         report.answer("-- there is nothing to do");
     }
     report.object("plan", json!({ "schemas": schemas, "seeds": names, "sql": sql }));
+}
+
+/// Prints which tenants would be created, and with what; `to_create` has the files of each.
+pub(crate) fn tenants(
+    report: &Report,
+    create: &CreateTenants<'_>,
+    to_create: &[(&NewTenant, Vec<usize>)],
+) {
+    let set = create.migrations;
+    let labels = |set: &MigrationSet, files: &[usize]| -> Vec<String> {
+        files.iter().map(|&file| set.label(file)).collect()
+    };
+    let seeds = create.seeds.into_iter().flat_map(|it| it.folder().files());
+    let seeds: Vec<String> = seeds.map(|it| format!("`{}`", it.name)).collect();
+    let verb = if create.adopt { "adopt" } else { "create" };
+    let most = if report.verbose { usize::MAX } else { 20 };
+    let mut alike: BTreeMap<&[usize], Vec<&NewTenant>> = BTreeMap::new();
+    for (tenant, files) in to_create {
+        alike.entry(files).or_default().push(tenant);
+        report.object(
+            "tenant",
+            json!({
+                "schema": tenant.schema,
+                "domains": tenant.domains,
+                "adopted": create.adopt,
+                "migrations": labels(set, files),
+                "seeds": seeds,
+                "dry_run": true,
+            }),
+        );
+    }
+    for (files, tenants) in alike {
+        for tenant in tenants.iter().take(most) {
+            let domains: Vec<String> =
+                tenant.domains.iter().map(|it| format!(" at {it}")).collect();
+            let schema = printable(tenant.schema.as_str());
+            report.answer(format!("would {verb} tenant `{schema}`{}", domains.join(",")));
+        }
+        if tenants.len() > most {
+            report.answer(format!("would {verb} {} more", count(tenants.len() - most, "tenant")));
+        }
+        let each = if tenants.len() == 1 { "" } else { "each " };
+        for (labels, noun) in [(labels(set, files), "migration"), (seeds.clone(), "seed")] {
+            if !labels.is_empty() {
+                let number = count(labels.len(), noun);
+                report.answer(format!("  {each}with {number}: {}", few(labels.iter(), most)));
+            }
+        }
+    }
 }
 
 /// Prints in which waves the tenants would be migrated, where there are several.
@@ -110,9 +155,9 @@ pub(crate) fn answer_waves(report: &Report, prepared: &Prepared, waves: &Waves) 
 
 fn plan(
     report: &Report,
+    mode: Mode,
     set: &MigrationSet,
-    survey: &Survey,
-    index: usize,
+    (survey, index): (&Survey, usize),
     schemas: &[SchemaName],
     options: &ScriptOptions,
 ) {
@@ -131,9 +176,10 @@ fn plan(
         _ => format!(", shown for {}", printable(schemas[0].as_str())),
     };
     report.answer(format!("-- {}: {}", count(schemas.len(), "schema"), few(schemas.iter(), most)));
-    report.answer(format!("-- {}{others}", migrations.join(", ")));
+    let how = if mode == Mode::Baseline { ", recorded without being run" } else { "" };
+    report.answer(format!("-- {}{how}{others}", migrations.join(", ")));
     let mut all = Vec::new();
-    for (number, script) in scripts(subject, options).into_iter().enumerate() {
+    for (number, script) in scripts(mode, subject, options).into_iter().enumerate() {
         print(report, set, &script, number > 0);
         all.extend(script.steps.into_iter().map(|step| step.sql));
     }
@@ -142,9 +188,23 @@ fn plan(
     report.object("plan", json!({ "schemas": names, "migrations": migrations, "sql": all }));
 }
 
+fn script_options(options: &ExecuteOptions, server_version: u32) -> ScriptOptions {
+    ScriptOptions {
+        lock_timeout: options.lock_timeout,
+        statement_timeout: options.statement_timeout,
+        path: options.path.clone(),
+        rehearse: false,
+        application_name: "tenantctl".into(),
+        server_version,
+    }
+}
+
 /// Returns what is sent, one after the other: a transaction up to each file that cannot run in
 /// one, and that file by itself.
-fn scripts(subject: Subject<'_>, options: &ScriptOptions) -> Vec<Script> {
+fn scripts(mode: Mode, subject: Subject<'_>, options: &ScriptOptions) -> Vec<Script> {
+    if mode == Mode::Baseline {
+        return vec![Script::baseline(subject, options)];
+    }
     let (set, mut left, mut scripts) = (subject.migrations, subject.files, Vec::new());
     while !left.is_empty() {
         let is_transaction = |file: &&usize| !set.is_no_transaction(**file);
@@ -202,6 +262,7 @@ fn heading(set: &MigrationSet, origin: Origin, is_later: bool) -> String {
         Origin::File { file, .. } | Origin::Seed { file, .. } => {
             return set.file(file).path.display().to_string();
         }
+        Origin::Template => "what the template is made of",
         Origin::Note => "what belongs to the schema, for the check below",
         Origin::Audit => "fail if anything outside the schema was changed",
         Origin::Record | Origin::End if of_seeds(set) => "commit it",

@@ -14,6 +14,7 @@ use super::waves::Waves;
 use crate::event::{Blockage, Failure, Observer};
 use crate::name::SchemaName;
 use crate::pg::{ConnectError, Database, Spare};
+use crate::structure::Template;
 
 /// What is done with each plan.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -152,6 +153,8 @@ pub struct Executor<'a> {
     pub migrations: &'a MigrationSet,
     /// What else is run in a schema that is created, in the end.
     pub seeds: Option<&'a MigrationSet>,
+    /// What a schema that is created is made from instead of by the migrations.
+    pub template: Option<&'a Template>,
     /// How plans are made.
     pub plan: PlanOptions,
     /// How they are carried out.

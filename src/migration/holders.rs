@@ -27,6 +27,26 @@ pub(super) struct Watch {
     ended: Notify,
 }
 
+/// Does `work` on a connection whose name is `run` and a 0, and returns with its result who was last
+/// seen in its way.
+pub(crate) async fn watched<T>(
+    spare: &Spare,
+    run: &str,
+    work: impl Future<Output = T>,
+) -> (T, Vec<Holder>) {
+    let watch = Watch::default();
+    watch.begin(0);
+    let result = {
+        let looking = watch.run(spare, run);
+        tokio::pin!(looking, work);
+        tokio::select! {
+            result = &mut work => result,
+            () = &mut looking => work.await,
+        }
+    };
+    (result, watch.end(0))
+}
+
 impl Watch {
     /// Notes that worker `number` has sent something.
     pub(super) fn begin(&self, number: usize) {
@@ -110,7 +130,7 @@ impl Watch {
 }
 
 /// Returns who holds a schema's advisory lock.
-pub(super) async fn of_schema_lock(
+pub(crate) async fn of_schema_lock(
     connection: &mut Connection,
     schema: &SchemaName,
 ) -> Result<Vec<Holder>, Incomplete> {

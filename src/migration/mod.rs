@@ -15,6 +15,7 @@ mod numbering;
 mod plan;
 pub(crate) mod preflight;
 mod queue;
+pub(crate) mod replay;
 mod run;
 pub mod scaffold;
 mod script;
@@ -31,7 +32,10 @@ pub use file::MigrationFile;
 pub use file_name::{Kind, VersionRule};
 pub use folder::{FileProblem, FolderError, MigrationFolder};
 pub use history::{Fleet, Found, History, LookError};
-pub(crate) use holders::{in_schemas as holders_in_schemas, of_tables as holders_of_tables};
+pub(crate) use holders::{
+    in_schemas as holders_in_schemas, of_schema_lock as holders_of_schema_lock,
+    of_tables as holders_of_tables, watched,
+};
 pub use interrupt::{Interrupt, Urgency};
 pub use listing::Duplicate;
 pub use plan::{Finding, Plan, PlanOptions};

@@ -99,6 +99,23 @@ pub async fn room_for(
     Ok((jobs, server.fewer_jobs(wanted, jobs)))
 }
 
+/// Returns what should be said where the server's lock table may have no room for one transaction
+/// that takes `wanted` locks, for `what`.
+pub(crate) async fn room_for_locks(
+    connection: &mut Connection,
+    what: &str,
+    wanted: usize,
+) -> Result<Option<String>, Incomplete> {
+    let server = Server::from(&connection.ask(&question()).await?.rows[0]);
+    Ok(server.too_many_locks(wanted).then(|| {
+        let (locks, each) = (server.locks, server.locks_per_transaction);
+        format!(
+            "{what} takes about {wanted} locks in one transaction; the server is set up for {locks} \
+             and has room for perhaps {SLACK} times as many (`max_locks_per_transaction` is {each})"
+        )
+    }))
+}
+
 async fn refuse_pooler(
     database: &Database,
     work: &[Work<'_>],
@@ -290,12 +307,21 @@ impl Server {
         ))
     }
 
+    fn too_many_locks(&self, wanted: usize) -> bool {
+        wanted > self.locks * SLACK
+    }
+
     /// Returns what is wrong with the lock table for plans of so many statements.
     pub(crate) fn lock_table(&self, statements: usize, jobs: usize) -> Option<SmallLockTable> {
         let wanted = statements * LOCKS_PER_STATEMENT * jobs;
         let (locks, per_transaction) = (self.locks, self.locks_per_transaction);
-        let is_small = wanted > locks * SLACK;
-        is_small.then_some(SmallLockTable { statements, jobs, wanted, locks, per_transaction })
+        self.too_many_locks(wanted).then_some(SmallLockTable {
+            statements,
+            jobs,
+            wanted,
+            locks,
+            per_transaction,
+        })
     }
 }
 

@@ -18,6 +18,7 @@ use super::history::{DIGEST, HISTORY_TABLE, History};
 use super::set::MigrationSet;
 use crate::name::SchemaName;
 use crate::pg::{identifier, literal, qualified, search_path};
+use crate::structure::Template;
 
 /// What a refusal by the guard or the audit begins with, inside the server's error message.
 pub(super) const REFUSAL: &str = "tenantctl:";
@@ -67,6 +68,8 @@ pub enum Origin {
         /// Index of the statement in its file.
         statement: usize,
     },
+    /// What a template is made of.
+    Template,
     /// What the audit needs to know from before.
     Note,
     /// The audit.
@@ -132,6 +135,8 @@ pub struct Creating<'a> {
     pub register: Option<&'a [Registration]>,
     /// What is run in the last step, after the migrations.
     pub seeds: Option<&'a MigrationSet>,
+    /// What a new schema is made from instead of by the files.
+    pub template: Option<&'a Template>,
 }
 
 /// A row that registers a schema.
@@ -280,9 +285,18 @@ impl Script {
             }
         }
         let checked_in = is_audited(subject).then_some(subject.schema);
-        for &file in subject.files {
-            let origin = |statement| Origin::File { file, statement };
-            self.file(subject.migrations, file, checked_in, origin);
+        match subject.creation.filter(|it| it.is_new).and_then(|it| it.template) {
+            Some(template) => {
+                for statement in template.statements(subject.schema) {
+                    self.push(Origin::Template, statement);
+                }
+            }
+            None => {
+                for &file in subject.files {
+                    let origin = |statement| Origin::File { file, statement };
+                    self.file(subject.migrations, file, checked_in, origin);
+                }
+            }
         }
         for (seeds, file) in seeds_of(subject) {
             self.file(seeds, file, checked_in, |statement| Origin::Seed { file, statement });
@@ -786,7 +800,7 @@ mod tests {
     }
 
     fn creation<'a>(seeds: &'a MigrationSet, register: Option<&'a [Registration]>) -> Creating<'a> {
-        Creating { is_new: true, may_be_there: false, register, seeds: Some(seeds) }
+        Creating { is_new: true, may_be_there: false, register, seeds: Some(seeds), template: None }
     }
 
     #[test]

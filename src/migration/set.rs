@@ -70,7 +70,7 @@ impl MigrationSet {
     }
 
     /// Whether one of `files` was deliberately allowed to reach outside its schema.
-    pub(super) fn may_leave(&self, files: &[usize]) -> bool {
+    pub(crate) fn may_leave(&self, files: &[usize]) -> bool {
         let leaves = |rule: &Rule| {
             matches!(
                 rule,

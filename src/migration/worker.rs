@@ -61,7 +61,7 @@ pub(super) struct Worker<'a> {
 }
 
 /// A statement that was refused.
-struct Refused {
+pub(super) struct Refused {
     step: Step,
     /// Bytes from the beginning of the statement, where the server said so.
     offset: Option<usize>,
@@ -138,6 +138,7 @@ impl<'a> Worker<'a> {
                 may_be_there: it.may_be_there,
                 register: is_last.then_some(&*it.register),
                 seeds: self.executor.seeds,
+                template: self.executor.template,
             }),
         };
         let script = match self.executor.options.mode {
@@ -360,7 +361,12 @@ fn wait(longest: Duration, attempts: u32) -> Duration {
 }
 
 impl Refused {
-    fn find(script: &Script, message: &Message, complete: usize, error: SqlError) -> Self {
+    pub(super) fn find(
+        script: &Script,
+        message: &Message,
+        complete: usize,
+        error: SqlError,
+    ) -> Self {
         let byte = error.position.and_then(|position| {
             message.text.char_indices().nth(position.saturating_sub(1)).map(|(byte, _)| byte)
         });
@@ -379,6 +385,32 @@ impl Refused {
         // `invalid input syntax for type integer: "tenantctl:locked"`, in the server's language.
         let (_, quoted) = self.error.message.split_once(REFUSAL)?;
         Some(quoted.rsplit_once('"').map_or(quoted, |(word, _)| word))
+    }
+
+    /// Returns what went wrong with one of `migrations`' statements, or with the guard or the audit
+    /// around them.
+    pub(super) fn failure(self, migrations: &MigrationSet) -> Failure {
+        let files: Vec<usize> = (0..migrations.folder().files().len()).collect();
+        let site = match self.step.origin {
+            Origin::File { file, statement } => Some(migrations.site(file, statement, self.offset)),
+            _ => None,
+        };
+        let cause = match self.refusal() {
+            None => Cause::Sql(self.error),
+            Some("no-schema") => Cause::DroppedItself,
+            Some(other) => match other.strip_prefix("beyond:") {
+                Some(objects) => Cause::Beyond { objects: objects.to_owned() },
+                None => {
+                    let touched = other.strip_prefix("outside:").unwrap_or(other);
+                    Cause::Outside { touched: script::touched(touched) }
+                }
+            },
+        };
+        let mentioned = match &cause {
+            Cause::Outside { touched } => migrations.mention(&files, touched),
+            _ => None,
+        };
+        Failure { site: site.or(mentioned), ..cause.into() }
     }
 
     fn site(&self, executor: Executor<'_>) -> Option<Site> {

@@ -194,6 +194,25 @@ impl Scoped<'_> {
     /// [`ScopeError::SchemaGone`] when the schema no longer has its name: then unqualified names
     /// may have meant another schema's. Nothing is committed.
     pub async fn commit(mut self) -> Result<(), ScopeError> {
+        self.complete().await?;
+        match self.send("commit".into()).await {
+            Err(Incomplete::Lost(error)) => Err(ScopeError::Unknown(error)),
+            other => Ok(other.map(drop)?),
+        }
+    }
+
+    /// Does what [`Self::commit`] does, but rolls back in the end.
+    ///
+    /// # Errors
+    ///
+    /// Those that [`Self::commit`] would have had.
+    pub async fn rehearse(mut self) -> Result<(), ScopeError> {
+        self.complete().await?;
+        self.end().await;
+        Ok(())
+    }
+
+    async fn complete(&mut self) -> Result<(), ScopeError> {
         let question = format!(
             "set constraints all immediate; \
              select {} is not distinct from current_setting('tenantctl.schema', true)",
@@ -211,10 +230,7 @@ impl Scoped<'_> {
                 .into(),
         )
         .await?;
-        match self.send("commit".into()).await {
-            Err(Incomplete::Lost(error)) => Err(ScopeError::Unknown(error)),
-            other => Ok(other.map(drop)?),
-        }
+        Ok(())
     }
 
     /// Rolls back.

@@ -39,8 +39,10 @@ with n as materialized (
     select 'pg_type'::regclass::oid, y.typarray, p.as_class, p.as_oid from part as p join pg_type as y on y.oid = p.oid
         where p.class = 'pg_type'::regclass and y.typarray <> 0
 )
+-- `offset 0`: by the index, however many the planner expects; the catalog may be that of 10,000 schemas.
 select distinct p.as_class, p.as_oid, q.as_class, q.as_oid
-from whole as p join pg_depend as d on d.classid = p.class and d.objid = p.oid
+from whole as p cross join lateral
+    (select * from pg_depend as d where d.classid = p.class and d.objid = p.oid offset 0) as d
 join whole as q on q.class = d.refclassid and q.oid = d.refobjid
 where (p.as_class, p.as_oid) <> (q.as_class, q.as_oid)
     and not (d.deptype in ('a', 'i') and p.class = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass and d.refobjsubid <> 0)

@@ -6,7 +6,11 @@
 //! about two schemas that are made alike, and the text run with another schema as the path makes
 //! that one like the first. No text is rewritten (`docs/design/structure.md`).
 
+mod template;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
+
+pub use self::template::Template;
 
 use crate::name::SchemaName;
 use crate::pg::{Row, identifier, literal, search_path};
@@ -25,6 +29,15 @@ pub struct Object {
     pub is_after_data: bool,
     /// What makes it, the schema's own names without the schema.
     pub statements: Vec<String>,
+}
+
+impl Object {
+    /// Whether it is but who owns something, or who may do what with it.
+    fn is_privilege(&self) -> bool {
+        let is_owner = |it: &str| it.starts_with("alter ") && it.contains(" owner to ");
+        let is_grant = |it: &str| it.starts_with("grant ") || it.starts_with("revoke ");
+        self.statements.iter().all(|it| is_owner(it) || is_grant(it))
+    }
 }
 
 /// The objects of one schema, each after those it needs.
@@ -94,6 +107,28 @@ impl Structure {
         let here = identifier(schema.as_str());
         let objects = self.objects.iter().filter(move |it| it.is_after_data == is_after_data);
         objects.flat_map(|it| &it.statements).map(move |it| it.replace(HERE, &here))
+    }
+
+    /// Returns it without a table and what belongs to it.
+    pub fn without_table(mut self, table: &str) -> Self {
+        let (part, grants) = (format!("{table}."), format!("table {table}"));
+        self.objects.retain(|it| {
+            let is_it = it.name == table && ["table", "relation"].contains(&it.kind.as_str());
+            !is_it && !it.name.starts_with(&part) && it.name != grants
+        });
+        self
+    }
+
+    /// Returns it without the owners and grants that `made` has as well.
+    pub fn without_privileges_of(mut self, made: &Self) -> Self {
+        self.objects.retain(|it| !it.is_privilege() || !made.objects.contains(it));
+        self
+    }
+
+    /// Returns it without owners and grants.
+    pub fn without_privileges(mut self) -> Self {
+        self.objects.retain(|it| !it.is_privilege());
+        self
     }
 
     /// Names the objects that are not the same in both, each once.

@@ -276,7 +276,11 @@ with n as materialized (
         union all select case y.typtype when 'd' then 'domain ' else 'type ' end || y.q, 'pg_type'::regclass, y.oid, 0 from y
         union all select 'statistics ' || quote_ident(x.stxname), 'pg_statistic_ext'::regclass, x.oid, 0 from m join pg_statistic_ext as x on x.oid = m.objid and m.classid = 'pg_statistic_ext'::regclass
         union all select 'schema {here}', 'pg_namespace'::regclass, n.oid, 0 from n
-    ) as g join pg_description as d on d.classoid = g.class and d.objoid = g.oid and d.objsubid = g.sub
+    ) as g cross join lateral (
+        -- `offset 0`: by the index, however many comments others have.
+        select d.description from pg_description as d
+        where d.classoid = g.class and d.objoid = g.oid and d.objsubid = g.sub offset 0
+    ) as d
 ), unknown as (
     select pg_describe_object(m.classid, m.objid, 0) as what from m
     where not exists (select from o where o.class = m.classid and o.oid = m.objid)

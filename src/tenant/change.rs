@@ -159,6 +159,20 @@ impl<'a> Change<'a> {
         }
     }
 
+    /// Returns what [`Self::make`] would answer were it tried now, and sends nothing.
+    pub(super) async fn foresee<T, E: From<ChangeError>>(
+        self,
+        mut decide: impl AsyncFnMut(&mut Connection, Option<T>) -> Result<Decision<T>, E>,
+    ) -> Result<T, E> {
+        let connection = self.database.connect(self.name).await;
+        let mut connection = connection.map_err(ChangeError::from)?;
+        let decision = decide(&mut connection, None).await?;
+        connection.close().await;
+        Ok(match decision {
+            Decision::Done(answer) | Decision::Change { answer, .. } => answer,
+        })
+    }
+
     /// Sends the transaction as one message.
     async fn send(
         &self,
@@ -291,23 +305,27 @@ fn is_busy(error: &SqlError) -> bool {
 }
 
 /// How long it is worth trying.
-struct Patience {
+pub(super) struct Patience {
     ends: Instant,
     longest_pause: Duration,
     attempts: u32,
 }
 
 impl Patience {
-    fn new() -> Self {
-        Self { ends: Instant::now() + BUDGET, longest_pause: SHORTEST_PAUSE, attempts: 0 }
+    pub(super) fn new() -> Self {
+        Self::lasting(BUDGET)
     }
 
-    fn is_left(&self) -> bool {
+    pub(super) fn lasting(budget: Duration) -> Self {
+        Self { ends: Instant::now() + budget, longest_pause: SHORTEST_PAUSE, attempts: 0 }
+    }
+
+    pub(super) fn is_left(&self) -> bool {
         Instant::now() < self.ends
     }
 
     /// Of random length ("full jitter"), so that two who are in each other's way do not stay so.
-    async fn pause(&mut self) {
+    pub(super) async fn pause(&mut self) {
         self.attempts += 1;
         tokio::time::sleep(self.longest_pause.mul_f64(fastrand::f64())).await;
         self.longest_pause = (self.longest_pause * 2).min(LONGEST_PAUSE);

@@ -4,14 +4,16 @@ use std::collections::{HashMap, HashSet};
 
 use super::column::{Column, columns};
 use super::registry::{Registry, RegistryError};
-use crate::event::Observer;
+use crate::event::{Cause, Observer};
 use crate::migration::preflight;
 use crate::migration::{
-    BEING_CREATED, ExecuteOptions, Executor, Fleet, Found, Interrupt, MigrationSet, Mode, Outcome,
-    PlanOptions, Registration, history,
+    BEING_CREATED, ExecuteOptions, Executor, Fleet, Found, History, Interrupt, MigrationSet, Mode,
+    Outcome, Plan, PlanOptions, PreflightError, Registration, history,
 };
 use crate::name::{Hostname, SchemaName};
 use crate::pg::{Connection, Database, Incomplete, Row, Spare, SqlError, identifier, literal};
+
+use crate::structure::Template;
 
 use super::migrate::{FileFinding, MigrateError, check_files};
 use super::seed::check_seeds;
@@ -124,6 +126,9 @@ pub struct CreateTenants<'a> {
     pub seeds: Option<&'a MigrationSet>,
     /// Register a schema that is there, as it is; nothing is applied to it.
     pub adopt: bool,
+    /// What each tenant's schema is made from instead of by the migrations, and proven to be the
+    /// same ([`Self::prove_template`]).
+    pub template: Option<&'a Template>,
 }
 
 /// What was found before anything is done.
@@ -175,6 +180,45 @@ impl CreateTenants<'_> {
         Ok(PreparedTenants { obstacles, warnings, fleet, registrations })
     }
 
+    /// Returns the schemas of the tenants in whose way nothing was found, each with the files that
+    /// would be applied, or what is wrong with what is there of it.
+    pub fn foresee<'b>(
+        &self,
+        prepared: &'b PreparedTenants,
+    ) -> Vec<(&'b SchemaName, Result<Vec<usize>, Cause>)> {
+        let plan = |history: &History| {
+            let plan = Plan::new(self.migrations.folder(), history, PlanOptions::default());
+            match plan.refused {
+                true => Err(Cause::Unreadable("it does not agree with the migration files".into())),
+                false => Ok(plan.pending),
+            }
+        };
+        let files = |found: &Found| match found {
+            _ if self.adopt => Ok(Vec::new()),
+            Found::NoSchema => plan(&History::default()),
+            Found::BeingDeleted => Err(Cause::BeingDeleted),
+            Found::Unreadable(why) => Err(Cause::Unreadable(why.clone())),
+            Found::History(index) => plan(&prepared.fleet.histories[*index]),
+        };
+        prepared.fleet.schemas.iter().map(|(schema, found)| (schema, files(found))).collect()
+    }
+
+    /// Looks at the server as [`Self::run`] does before the first tenant, and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`MigrateError::Preflight`] when nothing can be created there.
+    pub async fn check_server(
+        &self,
+        options: &ExecuteOptions,
+        observer: &dyn Observer,
+    ) -> Result<(), MigrateError> {
+        let spare = Spare::new(self.database);
+        self.preflight(&spare, options, observer).await?;
+        spare.close().await;
+        Ok(())
+    }
+
     /// Returns what is taken already of a tenant's schema and domains, so that it can be asked
     /// for while the rest is still open.
     pub async fn taken(
@@ -209,19 +253,14 @@ impl CreateTenants<'_> {
         observer: &dyn Observer,
         interrupt: &Interrupt,
     ) -> Result<Outcome, MigrateError> {
-        let options = ExecuteOptions {
-            mode: if self.adopt { Mode::Adopt } else { Mode::Create },
-            ..options.clone()
-        };
-        let files = (0..self.migrations.folder().files().len()).collect();
-        let work = [(self.migrations, files)];
         let spare = Spare::new(self.database);
-        let options = preflight::check(&spare, self.database, &work, &options, observer).await?;
+        let options = self.preflight(&spare, options, observer).await?;
         let executor = Executor {
             database: self.database,
             spare: &spare,
             migrations: self.migrations,
             seeds: self.seeds,
+            template: self.template,
             plan: PlanOptions::default(),
             options: &options,
             observer,
@@ -230,6 +269,21 @@ impl CreateTenants<'_> {
         let outcome = executor.create(prepared.fleet, prepared.registrations).await;
         spare.close().await;
         Ok(outcome)
+    }
+
+    async fn preflight(
+        &self,
+        spare: &Spare,
+        options: &ExecuteOptions,
+        observer: &dyn Observer,
+    ) -> Result<ExecuteOptions, PreflightError> {
+        let options = ExecuteOptions {
+            mode: if self.adopt { Mode::Adopt } else { Mode::Create },
+            ..options.clone()
+        };
+        let files = (0..self.migrations.folder().files().len()).collect();
+        let work = [(self.migrations, files)];
+        preflight::check(spare, self.database, &work, &options, observer).await
     }
 
     /// Gives a tenant without a name its schema's, where the registry has a column for it.

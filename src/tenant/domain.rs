@@ -101,99 +101,120 @@ pub async fn list_domains(
     Ok(rows.iter().map(Domain::read).collect())
 }
 
-/// Makes `host` lead to the tenant with this schema. A tenant's first domain becomes its primary
-/// one, and a later one if `primary` says so.
-///
-/// # Errors
-///
-/// [`DomainError::Taken`] or [`DomainError::AlreadyThere`] when it leads to a tenant already.
-pub async fn create_domain(
-    database: &Database,
-    registry: &Registry,
-    host: &Hostname,
-    schema: &str,
-    primary: bool,
-) -> Result<Domain, DomainError> {
-    let decide = async |connection: &mut Connection, unheard: Option<Domain>| {
-        if let Some(found) = find(connection, registry, host).await? {
-            return match unheard {
-                Some(created) if created == found.domain => Ok(Decision::Done(created)),
-                _ if found.domain.schema.as_str() == schema => {
-                    Err(DomainError::AlreadyThere(found.domain))
-                }
-                _ => Err(DomainError::Taken(found.domain)),
-            };
-        }
-        let tenant = find_tenant(connection, registry, schema).await?;
-        let answer = Domain {
-            host: host.to_string(),
-            is_primary: primary || tenant.primaries.is_empty(),
-            schema: tenant.schema,
-        };
-        let statements = Sql(registry).create(&answer, &tenant.primaries);
-        Ok(Decision::Change { statements, answer })
-    };
-    Change::of(database, registry).make(decide).await
+/// The domains of one database, for changing them.
+#[derive(Clone, Copy)]
+pub struct ChangeDomains<'a> {
+    /// The database.
+    pub database: &'a Database,
+    /// Its registry.
+    pub registry: &'a Registry,
+    /// Find out what would be done, and change nothing.
+    pub dry_run: bool,
 }
 
-/// Makes `host` the domain that is shown for its tenant, instead of the present one.
-///
-/// # Errors
-///
-/// [`DomainError::NoSuchDomain`] when no tenant has it.
-pub async fn set_primary_domain(
-    database: &Database,
-    registry: &Registry,
-    host: &Hostname,
-) -> Result<NewPrimary, DomainError> {
-    let decide = async |connection: &mut Connection, unheard: Option<NewPrimary>| {
-        let found = find_existing(connection, registry, host).await?;
-        let statements = Sql(registry).set_primary(&found.domain, &found.primaries);
-        let answer = NewPrimary {
-            domain: Domain { is_primary: true, ..found.domain },
-            before: found.primaries,
-        };
-        if answer.is_unchanged() {
-            return Ok(Decision::Done(unheard.unwrap_or(answer)));
-        }
-        Ok(Decision::Change { statements, answer })
-    };
-    Change::of(database, registry).make(decide).await
-}
-
-/// Deletes a domain; the last one of a tenant only if `even_the_last`.
-///
-/// # Errors
-///
-/// [`DomainError::Primary`] for the primary domain of a tenant that has others,
-/// [`DomainError::Last`] for the last one.
-pub async fn delete_domain(
-    database: &Database,
-    registry: &Registry,
-    host: &Hostname,
-    even_the_last: bool,
-) -> Result<DeletedDomain, DomainError> {
-    let decide = async |connection: &mut Connection, unheard: Option<DeletedDomain>| {
-        let found = match (find(connection, registry, host).await?, unheard) {
-            (Some(found), _) => found,
-            (None, Some(deleted)) => return Ok(Decision::Done(deleted)),
-            (None, None) => return Err(DomainError::NoSuchDomain { host: host.clone() }),
-        };
-        let (domain, others) = (found.domain, found.others);
-        match others.first() {
-            Some(another) if domain.is_primary => {
-                let another = another.clone();
-                return Err(DomainError::Primary { domain, another });
+impl ChangeDomains<'_> {
+    /// Makes `host` lead to the tenant with this schema. A tenant's first domain becomes its primary
+    /// one, and a later one if `primary` says so.
+    ///
+    /// # Errors
+    ///
+    /// [`DomainError::Taken`] or [`DomainError::AlreadyThere`] when it leads to a tenant already.
+    pub async fn create(
+        &self,
+        host: &Hostname,
+        schema: &str,
+        primary: bool,
+    ) -> Result<Domain, DomainError> {
+        let registry = self.registry;
+        let decide = async |connection: &mut Connection, unheard: Option<Domain>| {
+            if let Some(found) = find(connection, registry, host).await? {
+                return match unheard {
+                    Some(created) if created == found.domain => Ok(Decision::Done(created)),
+                    _ if found.domain.schema.as_str() == schema => {
+                        Err(DomainError::AlreadyThere(found.domain))
+                    }
+                    _ => Err(DomainError::Taken(found.domain)),
+                };
             }
-            None if !even_the_last => return Err(DomainError::Last(domain)),
-            _ => {}
+            let tenant = find_tenant(connection, registry, schema).await?;
+            let answer = Domain {
+                host: host.to_string(),
+                is_primary: primary || tenant.primaries.is_empty(),
+                schema: tenant.schema,
+            };
+            let statements = Sql(registry).create(&answer, &tenant.primaries);
+            Ok(Decision::Change { statements, answer })
+        };
+        self.change(decide).await
+    }
+
+    /// Makes `host` the domain that is shown for its tenant, instead of the present one.
+    ///
+    /// # Errors
+    ///
+    /// [`DomainError::NoSuchDomain`] when no tenant has it.
+    pub async fn set_primary(&self, host: &Hostname) -> Result<NewPrimary, DomainError> {
+        let registry = self.registry;
+        let decide = async |connection: &mut Connection, unheard: Option<NewPrimary>| {
+            let found = find_existing(connection, registry, host).await?;
+            let statements = Sql(registry).set_primary(&found.domain, &found.primaries);
+            let answer = NewPrimary {
+                domain: Domain { is_primary: true, ..found.domain },
+                before: found.primaries,
+            };
+            if answer.is_unchanged() {
+                return Ok(Decision::Done(unheard.unwrap_or(answer)));
+            }
+            Ok(Decision::Change { statements, answer })
+        };
+        self.change(decide).await
+    }
+
+    /// Deletes a domain; the last one of a tenant only if `even_the_last`.
+    ///
+    /// # Errors
+    ///
+    /// [`DomainError::Primary`] for the primary domain of a tenant that has others,
+    /// [`DomainError::Last`] for the last one.
+    pub async fn delete(
+        &self,
+        host: &Hostname,
+        even_the_last: bool,
+    ) -> Result<DeletedDomain, DomainError> {
+        let registry = self.registry;
+        let decide = async |connection: &mut Connection, unheard: Option<DeletedDomain>| {
+            let found = match (find(connection, registry, host).await?, unheard) {
+                (Some(found), _) => found,
+                (None, Some(deleted)) => return Ok(Decision::Done(deleted)),
+                (None, None) => return Err(DomainError::NoSuchDomain { host: host.clone() }),
+            };
+            let (domain, others) = (found.domain, found.others);
+            match others.first() {
+                Some(another) if domain.is_primary => {
+                    let another = another.clone();
+                    return Err(DomainError::Primary { domain, another });
+                }
+                None if !even_the_last => return Err(DomainError::Last(domain)),
+                _ => {}
+            }
+            let statements = Sql(registry).delete(&domain, others.is_empty());
+            let left = others.len();
+            let answer = DeletedDomain { domain, left };
+            Ok(Decision::Change { statements, answer })
+        };
+        self.change(decide).await
+    }
+
+    async fn change<T: Clone>(
+        &self,
+        decide: impl AsyncFnMut(&mut Connection, Option<T>) -> Result<Decision<T>, DomainError>,
+    ) -> Result<T, DomainError> {
+        let change = Change::of(self.database, self.registry);
+        match self.dry_run {
+            true => change.foresee(decide).await,
+            false => change.make(decide).await,
         }
-        let statements = Sql(registry).delete(&domain, others.is_empty());
-        let left = others.len();
-        let answer = DeletedDomain { domain, left };
-        Ok(Decision::Change { statements, answer })
-    };
-    Change::of(database, registry).make(decide).await
+    }
 }
 
 impl NewPrimary {

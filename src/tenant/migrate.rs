@@ -331,6 +331,7 @@ impl<'a> Migrate<'a> {
             spare,
             migrations,
             seeds: None,
+            template: None,
             plan: self.plan,
             options,
             observer,

@@ -18,6 +18,7 @@ mod rename;
 mod run_sql;
 mod seed;
 mod selection;
+mod template;
 mod update;
 pub mod user;
 
@@ -27,10 +28,7 @@ pub use column::{Column, columns};
 pub use create::{CreateTenants, NewTenant, Obstacle, PreparedTenants, check_value};
 pub use delete::{DeleteError, DeleteTenant, Doomed};
 pub use details::{Contents, TenantDetails, tenant_details};
-pub use domain::{
-    DeletedDomain, Domain, DomainError, NewPrimary, create_domain, delete_domain, list_domains,
-    set_primary_domain,
-};
+pub use domain::{ChangeDomains, DeletedDomain, Domain, DomainError, NewPrimary, list_domains};
 pub use listing::{Tenant, Tenants, Value, list_tenants, tenant_of_host};
 pub(crate) use listing::{question_about_host, read as read_tenants};
 pub use migrate::{FileFinding, Migrate, MigrateError, Migrated, Prepared};
@@ -39,4 +37,5 @@ pub use rename::{RenameError, RenameTenant, Renamed};
 pub use run_sql::{Answer, Refusal, RunSqlError, SqlText};
 pub use seed::{PreparedSeeds, RunSeeds};
 pub use selection::{Selection, SelectionError};
+pub use template::TemplateError;
 pub use update::{Changed, UpdateError, UpdateTenant};

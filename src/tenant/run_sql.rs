@@ -2,7 +2,7 @@
 
 use crate::migration::sql::excerpt;
 use crate::migration::sql::{Context, Finding, Folder, Position, Problem, Script, Statement};
-use crate::pg::{Connection, Incomplete, Rows, Scope, ScopeError, SqlError};
+use crate::pg::{Connection, Incomplete, Rows, Scope, ScopeError, Scoped, SqlError};
 
 /// SQL that has been read and may be run.
 #[derive(Debug, Clone)]
@@ -99,6 +99,24 @@ impl SqlText {
         scope: &Scope,
     ) -> Result<Vec<Answer>, RunSqlError> {
         let mut transaction = scope.begin(connection).await?;
+        let answers = self.answers(&mut transaction).await?;
+        transaction.commit().await?;
+        Ok(answers)
+    }
+
+    /// Runs the statements in one transaction, rolls back, and returns what each answered.
+    pub async fn rehearse(
+        &self,
+        connection: &mut Connection,
+        scope: &Scope,
+    ) -> Result<Vec<Answer>, RunSqlError> {
+        let mut transaction = scope.begin(connection).await?;
+        let answers = self.answers(&mut transaction).await?;
+        transaction.rehearse().await?;
+        Ok(answers)
+    }
+
+    async fn answers(&self, transaction: &mut Scoped<'_>) -> Result<Vec<Answer>, RunSqlError> {
         let mut answers = Vec::new();
         for (index, statement) in self.statements.iter().enumerate() {
             let rows = match transaction.send(statement.text.clone()).await {
@@ -109,7 +127,6 @@ impl SqlText {
             let kind = statement.kind();
             answers.extend(rows.into_iter().map(|rows| Answer { kind: kind.to_owned(), rows }));
         }
-        transaction.commit().await?;
         Ok(answers)
     }
 

@@ -76,6 +76,7 @@ impl RunSeeds<'_> {
             spare: &spare,
             migrations: self.seeds,
             seeds: None,
+            template: None,
             plan: PlanOptions::default(),
             options: &options,
             observer,

@@ -134,7 +134,7 @@ pub async fn create_superuser(
     user: &NewUser,
 ) -> Result<(), UserError> {
     let table = UsersTable::of(connection, scope).await?;
-    let values = table.values(user, &hash(&user.password))?;
+    let values = table.values(&user.username, user.email.as_ref(), &hash(&user.password))?;
     let columns: Vec<String> = values.iter().map(|(name, _)| identifier(name)).collect();
     let values: Vec<&str> = values.iter().map(|(_, value)| value.as_str()).collect();
     // Where the table itself does not keep names apart, the condition does.
@@ -159,6 +159,24 @@ pub async fn create_superuser(
     Ok(transaction.commit().await?)
 }
 
+/// Finds out whether [`create_superuser`] would do it, and changes nothing.
+///
+/// # Errors
+///
+/// Those it would have.
+pub async fn foresee_superuser(
+    connection: &mut Connection,
+    scope: &Scope,
+    username: &Username,
+    email: Option<&Email>,
+) -> Result<(), UserError> {
+    UsersTable::of(connection, scope).await?.values(username, email, "")?;
+    match exists(connection, scope, username).await? {
+        true => Err(UserError::Taken { schema: scope.schema.clone(), username: username.clone() }),
+        false => Ok(()),
+    }
+}
+
 /// Gives a user of `scope`'s schema a new password.
 ///
 /// # Errors
@@ -181,14 +199,39 @@ pub async fn change_password(
     );
     let mut transaction = scope.begin(connection).await?;
     let answers = transaction.send(update).await?;
+    match refuse_all_but_one(scope, username, answers.last().map_or(0, |it| it.affected)) {
+        Ok(()) => Ok(transaction.commit().await?),
+        Err(error) => {
+            transaction.roll_back().await;
+            Err(error)
+        }
+    }
+}
+
+/// Finds out whether [`change_password`] would do it, and changes nothing.
+///
+/// # Errors
+///
+/// Those it would have.
+pub async fn foresee_password(
+    connection: &mut Connection,
+    scope: &Scope,
+    username: &Username,
+) -> Result<(), UserError> {
+    UsersTable::of(connection, scope).await?;
+    let question =
+        format!("select from {} where {}", table::qualified_name(scope), is_called(username));
+    let found = connection.ask(&question).await?.affected;
+    refuse_all_but_one(scope, username, found)
+}
+
+fn refuse_all_but_one(scope: &Scope, username: &Username, count: u64) -> Result<(), UserError> {
     let (schema, username) = (scope.schema.clone(), username.clone());
-    let error = match answers.last().map_or(0, |it| it.affected) {
-        1 => return Ok(transaction.commit().await?),
-        0 => UserError::Unknown { schema, username },
-        count => UserError::Ambiguous { schema, username, count },
-    };
-    transaction.roll_back().await;
-    Err(error)
+    match count {
+        1 => Ok(()),
+        0 => Err(UserError::Unknown { schema, username }),
+        count => Err(UserError::Ambiguous { schema, username, count }),
+    }
 }
 
 fn is_called(username: &Username) -> String {

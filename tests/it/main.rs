@@ -6,6 +6,7 @@ mod connections;
 mod core;
 mod deaths;
 mod docs;
+mod dry_run;
 mod hooks;
 mod interrupts;
 mod locks;

@@ -25,6 +25,8 @@ async fn every_command_works_through_a_pooler() {
         "migrate-schemas --all --jobs 8 --quiet",
         "migrate-schemas --all --one-by-one --quiet",
         "create-tenant --schema acme --domain acme.localhost --no-input --quiet",
+        "clone-tenant acme globex --domain globex.localhost --quiet",
+        "create-tenant --schema hooli --template acme --no-input --quiet",
         "status",
         "list-tenants",
         "migrate-schemas --all --check",
@@ -36,7 +38,7 @@ async fn every_command_works_through_a_pooler() {
         let said = project.run_through(&pooler, arguments);
         assert!(!said.contains("[exit status"), "{arguments}: {said}");
     }
-    assert_eq!(project.versions().await, "V1: 21");
+    assert_eq!(project.versions().await, "V1: 23");
 }
 
 #[tokio::test]

@@ -147,7 +147,11 @@ pub(crate) async fn run(context: &mut Context, args: &AllTenantsCommandArgs) -> 
     };
     let max_failures = fleet.pace.max_failures(schemas.len());
     let tally = run.carry_out(schemas, jobs, max_failures).await;
-    Ok(tally.answer(&context.report, &run.scope.schema))
+    let code = tally.answer(&context.report, &run.scope.schema);
+    if run.work.is_dry_run() {
+        context.report.say("nothing was changed");
+    }
+    Ok(code)
 }
 
 impl AllTenantsCommandArgs {

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, CommandResult};
 use crate::cli::execution::{self, ExecutionArgs};
+use crate::cli::exit_code::ExitCode;
 use crate::cli::migration_report::{self, MigrationReport};
+use crate::cli::plan_report;
 use crate::cli::selection::SelectionArgs;
 use crate::migration::scaffold::FolderKind;
 use crate::migration::{Mode, PlanOptions};
@@ -25,6 +27,10 @@ pub(crate) struct BaselineArgs {
     /// A folder that holds `shared/` and `tenant/`, instead of the project's
     #[arg(long, value_name = "DIR")]
     migrations_dir: Option<PathBuf>,
+
+    /// Print what would be done, with the exact SQL, and change nothing
+    #[arg(long)]
+    dry_run: bool,
 
     #[command(flatten)]
     selection: SelectionArgs,
@@ -82,6 +88,11 @@ pub(crate) async fn run(context: &mut Context, args: &BaselineArgs) -> CommandRe
     };
     let mut prepared = migrate.prepare_baseline(args.execution.jobs(context)?).await?;
     let options = args.execution.options(context, Mode::Baseline, prepared.total())?;
+    if args.dry_run {
+        prepared.close().await;
+        plan_report::answer(&context.report, &migrate, &prepared, &options);
+        return Ok(ExitCode::Done);
+    }
     let report = MigrationReport::new(context.report, Mode::Baseline);
     let run_log = match prepared.has_work() {
         true => context.begin_run_over("baseline", &database, prepared.spare(&database)).await,

@@ -5,7 +5,9 @@ use serde_json::json;
 use crate::cli::context::Context;
 use crate::cli::error::CommandResult;
 use crate::cli::exit_code::ExitCode;
+use crate::cli::migration_report::MigrationReport;
 use crate::cli::text::printable;
+use crate::migration::Mode;
 use crate::migration::history::HISTORY_TABLE;
 use crate::migration::scaffold::FolderKind;
 use crate::name::{HostnameError, SchemaName};
@@ -83,13 +85,15 @@ pub(crate) async fn run(context: &mut Context, args: &CloneTenantArgs) -> Comman
             migrations: &migrations,
             adopt: false,
             seeds: None,
+            template: None,
         },
         source: &SchemaName::registered(&args.source),
         only_rows_of: args.no_data.then_some(HISTORY_TABLE),
         masks: &args.mask,
         rehearse: args.dry_run,
     };
-    let cloned = clone.run(&tenant).await?;
+    let report = MigrationReport::new(context.report, Mode::Create);
+    let cloned = clone.run(&tenant, &report).await?;
     if !args.dry_run {
         let what = format!("cloned from `{}`", args.source);
         context.record_done("clone-tenant", &database, &tenant.schema, what).await;

@@ -11,16 +11,18 @@ use crate::cli::execution::ExecutionArgs;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::hooks::Hooks;
 use crate::cli::migration_report::{self, MigrationReport};
+use crate::cli::plan_report;
 use crate::cli::prompt::Person;
+use crate::cli::report::Report;
 use crate::cli::tenant_prompts;
 use crate::cli::tenant_rows::{self, TenantRow};
-use crate::cli::text::printable;
+use crate::cli::text::{count, printable};
 use crate::event::{Cause, Failure};
 use crate::migration::scaffold::FolderKind;
 use crate::migration::{Mode, Outcome};
 use crate::name::{HostnameError, SchemaName};
 use crate::pg::{Database, SqlError, identifier};
-use crate::tenant::{CreateTenants, Names, NewTenant};
+use crate::tenant::{CreateTenants, Names, NewTenant, PreparedTenants};
 
 /// Create a tenant: its schema, its tables, its registry row and its domains
 ///
@@ -60,6 +62,18 @@ pub(crate) struct CreateTenantArgs {
     #[arg(long, value_name = "NAME", num_args = 0.., conflicts_with = "adopt")]
     seed: Option<Vec<String>>,
 
+    /// Make it from what this tenant is made of, once that is proven to be what the migrations make
+    ///
+    /// For many tenants and a long history of migrations. They are run once and rolled back, and what
+    /// they made is compared with the tenant, object for object; where it differs, nothing is created
+    /// and the status is 3. The rows are those that the migrations wrote, and none of the tenant's.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["adopt", "seed"])]
+    template: Option<String>,
+
+    /// Say what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+
     /// A folder that holds `tenant/`, instead of the project's
     #[arg(long, value_name = "DIR")]
     migrations_dir: Option<PathBuf>,
@@ -91,6 +105,7 @@ pub(crate) async fn run(context: &mut Context, args: &CreateTenantArgs) -> Comma
         migrations: &migrations,
         seeds: seeds.as_ref(),
         adopt: args.adopt,
+        template: None,
     };
     let rows = match &args.from {
         Some(path) => tenant_rows::read(path, registry.names())?,
@@ -155,8 +170,22 @@ async fn carry_out(
     refused.sort_by_key(|(line, ..)| *line);
     let options = args.execution.options(context, mode, tenants.len())?;
     let report = MigrationReport::new(context.report, mode);
+    let template = match &args.template {
+        Some(name) if prepared.obstacles.len() < tenants.len() => {
+            Some(create.prove_template(&SchemaName::registered(name), &options).await?)
+        }
+        _ => None,
+    };
+    let create = &CreateTenants { template: template.as_ref(), ..*create };
     let refused_tenants: HashSet<usize> =
         prepared.obstacles.iter().map(|(index, _)| *index).collect();
+    let tried = tenants.iter().enumerate().filter(|(index, _)| !refused_tenants.contains(index));
+    if args.dry_run {
+        create.check_server(&options, &report).await?;
+        let tried = tried.map(|(index, tenant)| (lines[index], tenant));
+        let to_create = foreseen(create, &prepared, tried, &mut refused);
+        return Ok(answer_dry_run(context, create, &to_create, &refused));
+    }
     let hooks = Hooks::of(context, create.database)?;
     let run_log = context.begin_run("create-tenant", create.database).await;
     let verb = if args.adopt { "adopted" } else { "created, applied" };
@@ -169,9 +198,51 @@ async fn carry_out(
         true => one(context, create, &tenants[0], &outcome),
         false => many(context, mode, &refused, &outcome),
     };
-    let tried = tenants.iter().enumerate().filter(|(index, _)| !refused_tenants.contains(index));
     let created = created(tried.map(|(_, tenant)| tenant), &outcome);
     hooks.created(context, &created, &facts(create), code).await
+}
+
+/// Returns the tenants that would be created, with the files that would be applied; what cannot be
+/// gone on with is added to the refused.
+fn foreseen<'a>(
+    create: &CreateTenants<'_>,
+    prepared: &PreparedTenants,
+    tried: impl Iterator<Item = (usize, &'a NewTenant)>,
+    refused: &mut Vec<RefusedRow>,
+) -> Vec<(&'a NewTenant, Vec<usize>)> {
+    let mut to_create = Vec::new();
+    for ((line, tenant), (schema, files)) in tried.zip(create.foresee(prepared)) {
+        match files {
+            Ok(files) => to_create.push((tenant, files)),
+            Err(why) => refused.push((line, schema.to_string(), why.to_string())),
+        }
+    }
+    to_create
+}
+
+/// Says what would be done, and what would not.
+fn answer_dry_run(
+    context: &Context,
+    create: &CreateTenants<'_>,
+    to_create: &[(&NewTenant, Vec<usize>)],
+    refused: &[RefusedRow],
+) -> ExitCode {
+    let report = &context.report;
+    say_refused(report, refused);
+    plan_report::tenants(report, create, to_create);
+    if to_create.len() + refused.len() > 1 {
+        let verb = if create.adopt { "adopt" } else { "create" };
+        let number = count(to_create.len(), "tenant");
+        let refused = match refused.len() {
+            0 => String::new(),
+            refused => format!(", and refuse {}", count(refused, "row")),
+        };
+        report.answer(format!("would {verb} {number}{refused}"));
+    }
+    let fields = json!({ "tenants": to_create.len(), "refused": refused.len() });
+    report.object("dry_run", fields);
+    let outcome = Outcome { applied: to_create.len(), ..Outcome::default() };
+    migration_report::exit_code(&outcome, refused.len())
 }
 
 /// Returns the tenants of those that were tried which are there now.
@@ -230,7 +301,8 @@ fn one(
     if code == ExitCode::Done {
         let domains: Vec<String> = tenant.domains.iter().map(|it| format!(" at {it}")).collect();
         report.answer(format!("{verb} tenant `{name}`{}", domains.join(",")));
-        let fields = json!({ "schema": tenant.schema, "domains": tenant.domains });
+        let fields =
+            json!({ "schema": tenant.schema, "domains": tenant.domains, "dry_run": false });
         report.object("tenant", fields);
         return code;
     }
@@ -270,14 +342,19 @@ fn missing_grant(database: &Database, outcome: &Outcome) -> Option<String> {
 }
 
 fn many(context: &Context, mode: Mode, refused: &[RefusedRow], outcome: &Outcome) -> ExitCode {
-    let report = &context.report;
+    say_refused(&context.report, refused);
+    migration_report::answer_created(&context.report, mode, outcome, refused.len())
+}
+
+fn say_refused(report: &Report, refused: &[RefusedRow]) {
     for (line, schema, why) in refused {
         let name = match schema.is_empty() {
             true => String::new(),
             false => format!("`{}`: ", printable(schema)),
         };
-        report.error(format!("line {line}: {name}{}", printable(why)));
+        // A tenant that the flags describe is in no file.
+        let place = if *line == 0 { String::new() } else { format!("line {line}: ") };
+        report.error(format!("{place}{name}{}", printable(why)));
         report.object("failed", json!({ "line": line, "schema": schema, "message": why }));
     }
-    migration_report::answer_created(report, mode, outcome, refused.len())
 }

@@ -9,7 +9,7 @@ use crate::cli::prompt::Person;
 use crate::cli::report::Report;
 use crate::cli::text::{count, printable};
 use crate::name::Hostname;
-use crate::tenant::{DeletedDomain, Domain, DomainError, delete_domain};
+use crate::tenant::{ChangeDomains, DeletedDomain, Domain, DomainError};
 
 /// Let a hostname no longer lead to its tenant
 ///
@@ -23,24 +23,28 @@ pub(crate) struct DeleteDomainArgs {
     /// Delete it even if it is the tenant's last domain, and do not ask
     #[arg(long, short)]
     yes: bool,
+
+    /// Say what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 pub(crate) async fn run(context: &mut Context, args: &DeleteDomainArgs) -> CommandResult {
     let host: Hostname = args.host.parse()?;
     let (database, registry) = (context.database().await?, context.registry()?);
-    let delete = async |even_the_last| {
-        delete_domain(&database, &registry, &host, even_the_last).await.map_err(CommandError::from)
-    };
-    let deleted = match delete(args.yes).await {
-        Err(CommandError::Domain(DomainError::Last(domain))) => {
-            confirm(&context.report, domain).await?;
-            delete(true).await?
+    let domains = ChangeDomains { database: &database, registry: &registry, dry_run: args.dry_run };
+    let deleted = match domains.delete(&host, args.yes).await {
+        Err(DomainError::Last(domain)) => {
+            confirm(&context.report, domain, args.dry_run).await?;
+            domains.delete(&host, true).await?
         }
         other => other?,
     };
-    let what = format!("deleted domain `{host}`");
-    context.record_done("delete-domain", &database, &deleted.domain.schema, what).await;
-    context.report.answer(sentence(&deleted));
+    if !args.dry_run {
+        let what = format!("deleted domain `{host}`");
+        context.record_done("delete-domain", &database, &deleted.domain.schema, what).await;
+    }
+    context.report.answer(sentence(&deleted, args.dry_run));
     context.report.object(
         "domain",
         json!({
@@ -48,13 +52,14 @@ pub(crate) async fn run(context: &mut Context, args: &DeleteDomainArgs) -> Comma
             "schema": deleted.domain.schema,
             "state": "deleted",
             "left": deleted.left,
+            "dry_run": args.dry_run,
         }),
     );
     Ok(ExitCode::Done)
 }
 
-/// Asks whether a tenant's last domain may go.
-async fn confirm(report: &Report, domain: Domain) -> Result<(), CommandError> {
+/// Asks whether a tenant's last domain may go; of a dry run only whether anybody could be asked.
+async fn confirm(report: &Report, domain: Domain, dry_run: bool) -> Result<(), CommandError> {
     let question = format!(
         "`{}` is the last domain of `{}`. Delete it?",
         printable(&domain.host),
@@ -62,17 +67,20 @@ async fn confirm(report: &Report, domain: Domain) -> Result<(), CommandError> {
     );
     match Person::present(report) {
         None => Err(DomainError::Last(domain).into()),
+        Some(_) if dry_run => Ok(()),
         Some(person) if person.confirm(&question, Some(false)).await? => Ok(()),
         Some(_) => Err(CommandError::NotDone { message: "nothing was deleted".into(), hint: None }),
     }
 }
 
-fn sentence(deleted: &DeletedDomain) -> String {
+fn sentence(deleted: &DeletedDomain, dry_run: bool) -> String {
     let host = printable(&deleted.domain.host);
     let schema = printable(deleted.domain.schema.as_str());
+    let (verb, has) = if dry_run { ("would delete", "would have") } else { ("deleted", "has") };
     let left = match deleted.left {
+        0 if dry_run => "no domain would lead to it any more".into(),
         0 => "no domain leads to it any more".into(),
-        left => format!("it has {} left", count(left, "domain")),
+        left => format!("it {has} {} left", count(left, "domain")),
     };
-    format!("deleted domain `{host}` of `{schema}`; {left}")
+    format!("{verb} domain `{host}` of `{schema}`; {left}")
 }

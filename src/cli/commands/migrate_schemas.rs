@@ -16,7 +16,7 @@ use crate::cli::text::{count, few, printable, shell_word};
 use crate::cli::waves::{self, WavesArgs};
 use crate::cli::{plan_report, status_report};
 use crate::migration::scaffold::FolderKind;
-use crate::migration::{ExecuteOptions, Mode, PlanOptions, ScriptOptions, State, Waves};
+use crate::migration::{ExecuteOptions, Mode, PlanOptions, State, Waves};
 use crate::name::SchemaName;
 use crate::run_log::{self, Failed, RunLog};
 use crate::tenant::{Migrate, Prepared, Selection};
@@ -249,14 +249,6 @@ fn dry_run(
     waves: &Waves,
 ) -> CommandResult {
     let options = args.execution.options(context, Mode::Apply, prepared.total())?;
-    let options = ScriptOptions {
-        lock_timeout: options.lock_timeout,
-        statement_timeout: options.statement_timeout,
-        path: options.path,
-        rehearse: false,
-        application_name: "tenantctl".into(),
-        server_version: prepared.server_version,
-    };
     plan_report::answer(&context.report, migrate, prepared, &options);
     plan_report::answer_waves(&context.report, prepared, waves);
     Ok(ExitCode::Done)

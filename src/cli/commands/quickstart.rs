@@ -72,6 +72,7 @@ async fn fill(context: &mut Context, database: &Database) -> Result<bool, Comman
         registry: &registry,
         migrations: &tenant_migrations,
         seeds: None,
+        template: None,
         adopt: false,
     };
     is_new |= register_public_tenant(context, &create, &registry).await?;

@@ -40,6 +40,7 @@ pub(crate) async fn run(context: &mut Context, args: &RenameTenantArgs) -> Comma
             migrations: &migrations,
             adopt: false,
             seeds: None,
+            template: None,
         },
         old: &old,
         new: &new,

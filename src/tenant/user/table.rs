@@ -1,6 +1,6 @@
 //! The table of a schema's users, as the catalog describes it.
 
-use super::{NewUser, UserError};
+use super::{Email, UserError, Username};
 use crate::pg::{Connection, Row, Scope, ScopeError, literal, qualified};
 
 const TABLE: &str = "users";
@@ -81,12 +81,12 @@ impl UsersTable {
     /// Returns the columns to fill for a new superuser, with their values as SQL.
     pub(super) fn values(
         &self,
-        user: &NewUser,
+        username: &Username,
+        email: Option<&Email>,
         hash: &str,
     ) -> Result<Vec<(&'static str, String)>, UserError> {
-        let mut values =
-            vec![(USERNAME, literal(user.username.as_str())), (PASSWORD, literal(hash))];
-        let email = user.email.as_ref().filter(|_| self.has(EMAIL));
+        let mut values = vec![(USERNAME, literal(username.as_str())), (PASSWORD, literal(hash))];
+        let email = email.filter(|_| self.has(EMAIL));
         values.extend(email.map(|email| (EMAIL, literal(email.as_str()))));
         let known = KNOWN.iter().filter(|(name, _)| self.has(name));
         values.extend(known.map(|(name, value)| (*name, (*value).to_owned())));

@@ -291,9 +291,9 @@ async fn a_superuser_is_asked_for_once_and_is_in_each() {
     let change =
         "all-tenants-command --tenants --jobs 1 --format json changepassword ada --password-stdin";
     insta::assert_snapshot!(project.run_with_stdin(change, "staple battery\n"), @r#"
-    {"type":"user","state":"changed","schema":"acme","username":"ada"}
+    {"type":"user","state":"changed","schema":"acme","username":"ada","dry_run":false}
     {"type":"done","schema":"acme","exit_status":0}
-    {"type":"user","state":"changed","schema":"globex","username":"ada"}
+    {"type":"user","state":"changed","schema":"globex","username":"ada","dry_run":false}
     {"type":"done","schema":"globex","exit_status":0}
     {"type":"summary","done":2,"failed":0,"not_attempted":0,"exit_status":0}
     "#);

@@ -36,7 +36,7 @@ async fn the_first_domain_is_primary_and_a_later_one_on_demand() {
     insta::assert_snapshot!(project.run("create-domain acme.example --schema acme"), @"created primary domain `acme.example` of `acme`");
     insta::assert_snapshot!(project.run("create-domain www.acme.example --schema acme"), @"created domain `www.acme.example` of `acme`");
     insta::assert_snapshot!(
-        project.run("create-domain new.acme.example --schema acme --primary --format json"), @r#"{"type":"domain","domain":"new.acme.example","schema":"acme","is_primary":true,"state":"created"}"#);
+        project.run("create-domain new.acme.example --schema acme --primary --format json"), @r#"{"type":"domain","domain":"new.acme.example","schema":"acme","is_primary":true,"state":"created","dry_run":false}"#);
     insta::assert_snapshot!(project.run("list-domains"), @"
     domain	schema	is_primary
     new.acme.example	acme	true
@@ -202,7 +202,7 @@ async fn the_primary_domain_goes_last() {
     [exit status: 2]
     ");
     assert_eq!(project.query(DOMAINS).await, "acme|acme.example|t");
-    insta::assert_snapshot!(project.run("delete-domain acme.example --yes --format json"), @r#"{"type":"domain","domain":"acme.example","schema":"acme","state":"deleted","left":0}"#);
+    insta::assert_snapshot!(project.run("delete-domain acme.example --yes --format json"), @r#"{"type":"domain","domain":"acme.example","schema":"acme","state":"deleted","left":0,"dry_run":false}"#);
     insta::assert_snapshot!(project.run("delete-domain acme.example --yes"), @"
     ------- stderr -------
     error: no tenant has domain `acme.example`

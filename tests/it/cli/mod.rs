@@ -5,6 +5,7 @@ mod baseline;
 mod clone_tenant;
 mod connecting;
 mod create_tenant;
+mod create_tenant_from_template;
 mod delete_tenant;
 mod dev;
 mod doctor;

@@ -28,6 +28,12 @@ impl Blocker {
         Blocker { connection, pid }
     }
 
+    /// Ends the transaction with its changes.
+    pub(crate) async fn commit(mut self) {
+        sqlx::raw_sql("commit").execute(&mut self.connection).await.unwrap();
+        self.release().await;
+    }
+
     /// Ends the transaction without its changes, and with it all its locks.
     pub(crate) async fn release(self) {
         self.connection.close().await.unwrap();

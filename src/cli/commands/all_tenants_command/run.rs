@@ -213,17 +213,30 @@ impl Run {
         scope: &Scope,
         voice: &Voice<'_>,
     ) -> Result<Option<String>, Failure> {
+        let (schema, is_dry_run) = (&scope.schema, self.work.is_dry_run());
         let (done, fields) = match &self.work {
-            Work::Sql(sql) => return self.run_sql(connection, scope, voice, sql).await,
+            Work::Sql(sql) | Work::RehearseSql(sql) => {
+                return self.run_sql(connection, scope, voice, sql).await;
+            }
             Work::CreateSuperuser(new) => {
                 user::create_superuser(connection, scope, new).await?;
                 let done = format!("created superuser `{}`", new.username);
-                (done, createsuperuser::created(&scope.schema, &new.username))
+                (done, createsuperuser::created(schema, &new.username, is_dry_run))
             }
             Work::ChangePassword(username, password) => {
                 user::change_password(connection, scope, username, password).await?;
                 let done = format!("changed the password of `{username}`");
-                (done, changepassword::changed(&scope.schema, username))
+                (done, changepassword::changed(schema, username, is_dry_run))
+            }
+            Work::ForeseeSuperuser(username, email) => {
+                user::foresee_superuser(connection, scope, username, email.as_ref()).await?;
+                let done = format!("would create superuser `{username}`");
+                (done, createsuperuser::created(schema, username, is_dry_run))
+            }
+            Work::ForeseePassword(username) => {
+                user::foresee_password(connection, scope, username).await?;
+                let done = format!("would change the password of `{username}`");
+                (done, changepassword::changed(schema, username, is_dry_run))
             }
             Work::Program(_) => unreachable!("a program has a connection of its own"),
         };
@@ -231,7 +244,7 @@ impl Run {
             true => voice.say_object(&object("user", fields).to_string()).await,
             false => voice.say(Stream::Stdout, &done).await,
         }
-        Ok(Some(done))
+        Ok((!is_dry_run).then_some(done))
     }
 
     /// Runs a program where the schema is there: a search path would skip it in silence. The
@@ -263,7 +276,10 @@ impl Run {
         voice: &Voice<'_>,
         sql: &SqlText,
     ) -> Result<Option<String>, Failure> {
-        let answers = sql.run(connection, scope).await?;
+        let answers = match self.work.is_dry_run() {
+            true => sql.rehearse(connection, scope).await?,
+            false => sql.run(connection, scope).await?,
+        };
         let for_terminal = self.output.is_terminal();
         let _turn = voice.turn().await;
         for (index, answer) in answers.iter().enumerate() {
@@ -278,7 +294,7 @@ impl Run {
                 voice.say(Stream::Stderr, &said).await;
             }
         }
-        Ok(sql::changed(&answers))
+        Ok(sql::changed(&answers).filter(|_| !self.work.is_dry_run()))
     }
 
     async fn status_of(

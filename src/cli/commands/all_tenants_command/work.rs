@@ -11,13 +11,16 @@ use crate::cli::error::CommandError;
 use crate::cli::report::Report;
 use crate::cli::selection::SelectionArgs;
 use crate::tenant::SqlText;
-use crate::tenant::user::{NewUser, Password, Username};
+use crate::tenant::user::{Email, NewUser, Password, Username};
 
 /// What is done in each schema.
 pub(super) enum Work {
     Sql(SqlText),
+    RehearseSql(SqlText),
     CreateSuperuser(NewUser),
+    ForeseeSuperuser(Username, Option<Email>),
     ChangePassword(Username, Password),
+    ForeseePassword(Username),
     Program(Program),
 }
 
@@ -64,11 +67,17 @@ impl InnerCommand {
     /// Returns what is to be done, everything that is asked for or read only once included.
     pub(super) async fn work(&self, report: &Report) -> Result<Work, CommandError> {
         Ok(match self {
-            Self::Createsuperuser(it) => Work::CreateSuperuser(it.args.user_of_many(report).await?),
-            Self::Changepassword(it) => {
-                let (username, password) = it.args.change_in_many(report).await?;
-                Work::ChangePassword(username, password)
-            }
+            Self::Createsuperuser(it) => match it.args.user_of_many(report).await? {
+                (username, email, Some(password)) => {
+                    Work::CreateSuperuser(NewUser { username, email, password })
+                }
+                (username, email, None) => Work::ForeseeSuperuser(username, email),
+            },
+            Self::Changepassword(it) => match it.args.change_in_many(report).await? {
+                (username, Some(password)) => Work::ChangePassword(username, password),
+                (username, None) => Work::ForeseePassword(username),
+            },
+            Self::Sql(it) if it.args.is_dry_run() => Work::RehearseSql(it.args.read()?),
             Self::Sql(it) => Work::Sql(it.args.read()?),
             Self::Psql(it) => {
                 let arguments = &it.args.arguments;
@@ -92,9 +101,14 @@ impl Work {
     pub(super) fn is_recorded(&self) -> bool {
         match self {
             Self::Sql(text) => text.kinds().any(sql::changes),
-            Self::CreateSuperuser(_) | Self::ChangePassword(..) => true,
             Self::Program(_) => false,
+            _ => !self.is_dry_run(),
         }
+    }
+
+    /// Whether it changes nothing, whatever it says.
+    pub(super) fn is_dry_run(&self) -> bool {
+        matches!(self, Self::RehearseSql(_) | Self::ForeseeSuperuser(..) | Self::ForeseePassword(_))
     }
 
     fn program(

@@ -24,6 +24,10 @@ pub(super) struct AskArgs {
     /// Ask nothing; what is missing is an error
     #[arg(long)]
     no_input: bool,
+
+    /// Say what would be done, and change nothing; no password is asked for
+    #[arg(long)]
+    dry_run: bool,
 }
 
 impl AskArgs {
@@ -43,8 +47,20 @@ impl AskArgs {
         Ok(text.map(|text| text.parse()).transpose()?)
     }
 
-    /// Asks for the password, twice.
-    pub(super) async fn password(&self, report: &Report) -> Result<Password, CommandError> {
+    /// Whether nothing is to be changed.
+    pub(super) fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+
+    /// Returns the password that is given, or else asks for it, twice.
+    pub(super) async fn password(
+        &self,
+        report: &Report,
+        given: Option<Password>,
+    ) -> Result<Password, CommandError> {
+        if let Some(password) = given {
+            return Ok(password);
+        }
         let hint = format!("give it with `--password-stdin` or in `{VARIABLE}`");
         let person = self.person(report, "the password", &hint)?;
         let check = async |given: &str| Ok(verdict(given));

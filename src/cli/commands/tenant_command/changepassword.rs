@@ -32,55 +32,60 @@ pub(super) async fn run(
     target: &Target,
     args: &ChangepasswordArgs,
 ) -> CommandResult {
-    let (username, password) = args.change(&context.report, target).await?;
+    let (username, given) = args.user(&context.report, target).await?;
+    if args.ask.is_dry_run() {
+        let mut connection = target.connect().await?;
+        user::foresee_password(&mut connection, &target.scope, &username).await?;
+        connection.close().await;
+        say_changed(&context.report, target, &username, true);
+        return Ok(ExitCode::Done);
+    }
+    let password = args.ask.password(&context.report, given).await?;
     let mut connection = target.connect().await?;
     user::change_password(&mut connection, &target.scope, &username, &password).await?;
     connection.close().await;
     let what = format!("changed the password of `{username}`");
     let (database, schema) = (&target.database, &target.scope.schema);
     context.record_done("tenant-command", database, schema, what).await;
-    say_changed(&context.report, target, &username);
+    say_changed(&context.report, target, &username, false);
     Ok(ExitCode::Done)
 }
 
 impl ChangepasswordArgs {
-    /// Returns what the command line says, and asks for the rest. What can be refused is refused
-    /// before anybody is asked.
-    async fn change(
+    /// Returns what the command line says, and asks for the rest but the password. What can be
+    /// refused is refused before anybody is asked.
+    async fn user(
         &self,
         report: &Report,
         target: &Target,
-    ) -> Result<(Username, Password), CommandError> {
+    ) -> Result<(Username, Option<Password>), CommandError> {
         let username: Option<Username> = self.username.as_deref().map(str::parse).transpose()?;
-        let password = self.ask.given_password()?;
+        let given = self.ask.given_password()?;
         let mut connection = target.connect().await?;
         UsersTable::of(&mut connection, &target.scope).await?;
         connection.close().await;
         let username = match username {
             Some(username) => known(target, username).await?,
-            None => self.ask_for_username(report, target).await?,
+            None => self.ask.username(report, target, USERNAME_HINT, Wanted::Known).await?,
         };
-        let password = match password {
-            Some(password) => password,
-            None => self.ask.password(report).await?,
-        };
-        Ok((username, password))
+        Ok((username, given))
     }
 
-    /// Returns the change for many schemas, none of which is looked at beforehand.
+    /// Returns the change for many schemas, none of which is looked at beforehand; for a dry run
+    /// without a password.
     pub(in crate::cli::commands) async fn change_in_many(
         &self,
         report: &Report,
-    ) -> Result<(Username, Password), CommandError> {
+    ) -> Result<(Username, Option<Password>), CommandError> {
         let username: Option<Username> = self.username.as_deref().map(str::parse).transpose()?;
-        let password = self.ask.given_password()?;
+        let given = self.ask.given_password()?;
         let username = match username {
             Some(username) => username,
             None => self.ask.any_username(report, USERNAME_HINT).await?,
         };
-        let password = match password {
-            Some(password) => password,
-            None => self.ask.password(report).await?,
+        let password = match self.ask.is_dry_run() {
+            true => None,
+            false => Some(self.ask.password(report, given).await?),
         };
         Ok((username, password))
     }
@@ -88,14 +93,6 @@ impl ChangepasswordArgs {
     /// Whether the password comes from stdin.
     pub(in crate::cli::commands) fn reads_stdin(&self) -> bool {
         self.ask.reads_stdin()
-    }
-
-    async fn ask_for_username(
-        &self,
-        report: &Report,
-        target: &Target,
-    ) -> Result<Username, CommandError> {
-        self.ask.username(report, target, USERNAME_HINT, Wanted::Known).await
     }
 }
 
@@ -106,12 +103,22 @@ async fn known(target: &Target, username: Username) -> Result<Username, CommandE
     }
 }
 
-fn say_changed(report: &Report, target: &Target, username: &Username) {
-    report.answer(format!("changed the password of `{username}` in schema `{}`", target.shown()));
-    report.object("user", changed(&target.scope.schema, username));
+fn say_changed(report: &Report, target: &Target, username: &Username, dry_run: bool) {
+    let verb = if dry_run { "would change" } else { "changed" };
+    report.answer(format!("{verb} the password of `{username}` in schema `{}`", target.shown()));
+    report.object("user", changed(&target.scope.schema, username, dry_run));
 }
 
-/// Returns what JSON says of a user who has a new password.
-pub(in crate::cli::commands) fn changed(schema: &SchemaName, username: &Username) -> Value {
-    json!({ "state": "changed", "schema": schema, "username": username.as_str() })
+/// Returns what JSON says of a user who has a new password, or would.
+pub(in crate::cli::commands) fn changed(
+    schema: &SchemaName,
+    username: &Username,
+    dry_run: bool,
+) -> Value {
+    json!({
+        "state": "changed",
+        "schema": schema,
+        "username": username.as_str(),
+        "dry_run": dry_run,
+    })
 }

@@ -9,7 +9,7 @@ use crate::cli::error::{CommandError, CommandResult};
 use crate::cli::exit_code::ExitCode;
 use crate::cli::report::Report;
 use crate::name::SchemaName;
-use crate::tenant::user::{self, Email, NewUser, Username, UsersTable};
+use crate::tenant::user::{self, Email, NewUser, Password, Username, UsersTable};
 
 const USERNAME_HINT: &str = "give it with `--username`";
 
@@ -37,48 +37,56 @@ pub(super) async fn run(
     target: &Target,
     args: &CreatesuperuserArgs,
 ) -> CommandResult {
-    let user = args.new_user(&context.report, target).await?;
+    let (username, email, given) = args.user(&context.report, target).await?;
+    if args.ask.is_dry_run() {
+        let mut connection = target.connect().await?;
+        user::foresee_superuser(&mut connection, &target.scope, &username, email.as_ref()).await?;
+        connection.close().await;
+        say_created(&context.report, target, &username, true);
+        return Ok(ExitCode::Done);
+    }
+    let password = args.ask.password(&context.report, given).await?;
+    let user = NewUser { username, email, password };
     let mut connection = target.connect().await?;
     user::create_superuser(&mut connection, &target.scope, &user).await?;
     connection.close().await;
     let what = format!("created superuser `{}`", user.username);
     let (database, schema) = (&target.database, &target.scope.schema);
     context.record_done("tenant-command", database, schema, what).await;
-    say_created(&context.report, target, &user.username);
+    say_created(&context.report, target, &user.username, false);
     Ok(ExitCode::Done)
 }
 
+/// What the command line says of a user.
+type Given = (Option<Username>, Option<Email>, Option<Password>);
+
+/// A user's name and address, and the password where there is one by now.
+type Described = (Username, Option<Email>, Option<Password>);
+
 impl CreatesuperuserArgs {
-    /// Returns what the flags say, and asks for the rest. What can be refused is refused before
-    /// anybody is asked.
-    async fn new_user(&self, report: &Report, target: &Target) -> Result<NewUser, CommandError> {
-        let username: Option<Username> = self.username.as_deref().map(str::parse).transpose()?;
-        let email: Option<Email> = self.email.as_deref().map(str::parse).transpose()?;
-        let password = self.ask.given_password()?;
+    /// Returns what the flags say, and asks for the rest but the password. What can be refused is
+    /// refused before anybody is asked.
+    async fn user(&self, report: &Report, target: &Target) -> Result<Described, CommandError> {
+        let (username, email, given) = self.given()?;
         let table = table(target).await?;
         let username = match username {
             Some(username) => new(target, username).await?,
-            None => self.ask_for_username(report, target).await?,
+            None => self.ask.username(report, target, USERNAME_HINT, Wanted::New).await?,
         };
         let email = match email {
             None if table.has_email() => self.ask.email(report, table.requires_email()).await?,
             email => email,
         };
-        let password = match password {
-            Some(password) => password,
-            None => self.ask.password(report).await?,
-        };
-        Ok(NewUser { username, email, password })
+        Ok((username, email, given))
     }
 
-    /// Returns the user for many schemas, none of which is looked at beforehand.
+    /// Returns the user for many schemas, none of which is looked at beforehand; for a dry run
+    /// without a password.
     pub(in crate::cli::commands) async fn user_of_many(
         &self,
         report: &Report,
-    ) -> Result<NewUser, CommandError> {
-        let username: Option<Username> = self.username.as_deref().map(str::parse).transpose()?;
-        let email: Option<Email> = self.email.as_deref().map(str::parse).transpose()?;
-        let password = self.ask.given_password()?;
+    ) -> Result<Described, CommandError> {
+        let (username, email, given) = self.given()?;
         let username = match username {
             Some(username) => username,
             None => self.ask.any_username(report, USERNAME_HINT).await?,
@@ -87,24 +95,22 @@ impl CreatesuperuserArgs {
             None => self.ask.email(report, false).await?,
             email => email,
         };
-        let password = match password {
-            Some(password) => password,
-            None => self.ask.password(report).await?,
+        let password = match self.ask.is_dry_run() {
+            true => None,
+            false => Some(self.ask.password(report, given).await?),
         };
-        Ok(NewUser { username, email, password })
+        Ok((username, email, password))
+    }
+
+    fn given(&self) -> Result<Given, CommandError> {
+        let username = self.username.as_deref().map(str::parse).transpose()?;
+        let email = self.email.as_deref().map(str::parse).transpose()?;
+        Ok((username, email, self.ask.given_password()?))
     }
 
     /// Whether the password comes from stdin.
     pub(in crate::cli::commands) fn reads_stdin(&self) -> bool {
         self.ask.reads_stdin()
-    }
-
-    async fn ask_for_username(
-        &self,
-        report: &Report,
-        target: &Target,
-    ) -> Result<Username, CommandError> {
-        self.ask.username(report, target, USERNAME_HINT, Wanted::New).await
     }
 }
 
@@ -123,12 +129,22 @@ async fn new(target: &Target, username: Username) -> Result<Username, CommandErr
     }
 }
 
-fn say_created(report: &Report, target: &Target, username: &Username) {
-    report.answer(format!("created superuser `{username}` in schema `{}`", target.shown()));
-    report.object("user", created(&target.scope.schema, username));
+fn say_created(report: &Report, target: &Target, username: &Username, dry_run: bool) {
+    let verb = if dry_run { "would create" } else { "created" };
+    report.answer(format!("{verb} superuser `{username}` in schema `{}`", target.shown()));
+    report.object("user", created(&target.scope.schema, username, dry_run));
 }
 
-/// Returns what JSON says of a user who was created.
-pub(in crate::cli::commands) fn created(schema: &SchemaName, username: &Username) -> Value {
-    json!({ "state": "created", "schema": schema, "username": username.as_str() })
+/// Returns what JSON says of a user who was created, or would be.
+pub(in crate::cli::commands) fn created(
+    schema: &SchemaName,
+    username: &Username,
+    dry_run: bool,
+) -> Value {
+    json!({
+        "state": "created",
+        "schema": schema,
+        "username": username.as_str(),
+        "dry_run": dry_run,
+    })
 }

@@ -31,24 +31,45 @@ pub(crate) struct SqlArgs {
     /// A file with the statements; `-` is stdin
     #[arg(long, short, group = "source", value_name = "FILE")]
     file: Option<PathBuf>,
+
+    /// Run everything, show what it answers, and roll it back
+    #[arg(long)]
+    dry_run: bool,
 }
 
 pub(super) async fn run(context: &mut Context, target: &Target, args: &SqlArgs) -> CommandResult {
     let sql = args.read()?;
     let mut connection = target.connect().await?;
-    let answers = sql.run(&mut connection, &target.scope).await?;
+    let answers = match args.dry_run {
+        true => sql.rehearse(&mut connection, &target.scope).await?,
+        false => sql.run(&mut connection, &target.scope).await?,
+    };
     connection.close().await;
-    if let Some(what) = changed(&answers) {
+    if let Some(what) = changed(&answers).filter(|_| !args.dry_run) {
         let (database, schema) = (&target.database, &target.scope.schema);
         context.record_done("tenant-command", database, schema, what).await;
     }
     for (index, answer) in answers.iter().enumerate() {
         show(&context.report, index, answer);
     }
+    if args.dry_run {
+        say_rolled_back(&context.report);
+    }
     Ok(ExitCode::Done)
 }
 
+/// Says that nothing that was shown has stayed.
+fn say_rolled_back(report: &Report) {
+    report.say("rolled back: nothing was changed");
+    report.object("dry_run", json!({}));
+}
+
 impl SqlArgs {
+    /// Whether everything is to be rolled back.
+    pub(in crate::cli::commands) fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+
     /// Whether the statements come from stdin.
     pub(in crate::cli::commands) fn reads_stdin(&self) -> bool {
         self.file.as_deref() == Some(Path::new("-"))
