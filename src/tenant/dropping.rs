@@ -41,6 +41,10 @@ const HOMES: [(&str, &str, &str); 22] = [
     ),
 ];
 
+/// What depends on a row `r` of `reach`. `offset 0`: by the index, however many rows the planner expects.
+const DEPENDENTS: &str = "select * from pg_depend as d where d.refclassid = r.classid \
+     and d.refobjid = r.objid and (r.subid = 0 or d.refobjsubid = r.subid) offset 0";
+
 /// So many objects are looked at for one transaction.
 pub(super) const MEMBERS_AT_ONCE: usize = 300;
 
@@ -84,9 +88,8 @@ impl SchemaOid {
                    and i.objid = d.objid and i.objsubid = 0 and i.deptype in ('i', 'e'))), \
              first as (select * from member where n <= {MEMBERS_AT_ONCE}), \
              reach(n, classid, objid, subid) as (select n, classid, objid, 0 from first \
-               union select r.n, d.classid, d.objid, d.objsubid from reach r join pg_depend d \
-                 on d.refclassid = r.classid and d.refobjid = r.objid \
-                   and (r.subid = 0 or d.refobjsubid = r.subid)), \
+               union select r.n, d.classid, d.objid, d.objsubid from reach r \
+                 cross join lateral ({DEPENDENTS}) as d), \
              size as (select n, count(distinct (classid, objid)) as size from reach group by n) \
              select f.classid::oid, f.objid, i.type, i.identity, sum(s.size) over (order by f.n), f.total \
              from first f join size s using (n), \
@@ -182,9 +185,8 @@ fn reach(roots: &str) -> String {
     format!(
         "reach(classid, objid, subid, deptype) as (\
            select classid, objid, 0, deptype from ({roots}) as root \
-           union select d.classid, d.objid, d.objsubid, d.deptype from reach r join pg_depend d \
-             on d.refclassid = r.classid and d.refobjid = r.objid \
-               and (r.subid = 0 or d.refobjsubid = r.subid))"
+           union select d.classid, d.objid, d.objsubid, d.deptype from reach r \
+             cross join lateral ({DEPENDENTS}) as d)"
     )
 }
 

@@ -2,16 +2,11 @@
 //! nothing follows when a schema is called otherwise.
 
 use crate::name::SchemaName;
-use crate::pg::{Connection, Incomplete, identifier, literal};
+use crate::pg::{Row, identifier, literal};
 
-/// Returns the functions of `schema` in whose text or settings the word `name` stands, in the
-/// server's words.
-pub(super) async fn functions_naming(
-    connection: &mut Connection,
-    schema: &SchemaName,
-    name: &str,
-) -> Result<Vec<String>, Incomplete> {
-    let question = format!(
+/// Asks for the functions of `schema` with their text and settings.
+pub(super) fn question(schema: &SchemaName) -> String {
+    format!(
         "select p.oid::pg_catalog.regprocedure, p.prosrc || ' ' \
            || coalesce(pg_catalog.array_to_string(p.proconfig, ' '), '') \
          from pg_catalog.pg_depend as d join pg_catalog.pg_proc as p on p.oid = d.objid \
@@ -19,10 +14,13 @@ pub(super) async fn functions_naming(
            and d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass \
            and d.refobjid = {}::pg_catalog.regnamespace order by 1::text",
         literal(&identifier(schema.as_str()))
-    );
-    let rows = connection.ask(&question).await?.rows;
-    let naming = rows.iter().filter(|row| has_word(row.text(1), name));
-    Ok(naming.map(|row| row.text(0).to_owned()).collect())
+    )
+}
+
+/// Returns those functions in whose text or settings the word `name` stands, in the server's words.
+pub(super) fn naming(functions: &[Row], name: &SchemaName) -> Vec<String> {
+    let naming = functions.iter().filter(|row| has_word(row.text(1), name.as_str()));
+    naming.map(|row| row.text(0).to_owned()).collect()
 }
 
 /// Whether `text` holds `word` with no letter, digit or underscore at either side.

@@ -4,7 +4,7 @@
 use super::change::{Change, ChangeError, Decision, must_be_free, must_change, must_hold};
 use super::create::{CreateTenants, NewTenant, Obstacle};
 use super::domain_sql::Sql;
-use super::naming::functions_naming;
+use super::naming;
 use super::registry::RegistryError;
 use super::selection::{Selection, SelectionError};
 use crate::migration::BEING_CREATED;
@@ -190,8 +190,8 @@ impl RenameTenant<'_> {
     async fn naming_old(&self, database: &Database) -> Result<Renamed, RenameError> {
         let mut connection = database.connect("tenantctl").await?;
         let schema = if self.rehearse { self.old } else { self.new };
-        let naming_old = functions_naming(&mut connection, schema, self.old.as_str()).await?;
+        let functions = connection.ask(&naming::question(schema)).await?.rows;
         connection.close().await;
-        Ok(Renamed { naming_old })
+        Ok(Renamed { naming_old: naming::naming(&functions, self.old) })
     }
 }
