@@ -800,7 +800,9 @@ fn server_hint(error: &ServerError) -> Option<String> {
         ServerError::DataOfOtherVersion { data_major, .. } => Some(format!(
             "install PostgreSQL {data_major}, or start anew without the data: `tenantctl dev destroy --yes`"
         )),
-        ServerError::PasswordLost { .. } | ServerError::MadeElsewhere { .. } => {
+        ServerError::PasswordLost { .. }
+        | ServerError::MadeElsewhere { .. }
+        | ServerError::StateNotUnderstood { .. } => {
             Some("start anew without the data: `tenantctl dev destroy --yes`".into())
         }
         _ => None,

@@ -341,6 +341,19 @@ fn data_without_their_password_are_refused() {
     fs::remove_file(own.folder.join(".tenantctl/server.json")).unwrap();
     let error = own.server.start().unwrap_err();
     assert!(matches!(error, ServerError::PasswordLost { .. }));
+    assert!(own.server.destroy().unwrap());
+    own.server.start().unwrap();
+}
+
+#[test]
+fn a_running_server_whose_state_is_damaged_can_be_destroyed() {
+    let (own, server) = Own::started();
+    fs::write(own.folder.join(".tenantctl/server.json"), "{ half").unwrap();
+    let error = own.server.start().unwrap_err();
+    assert!(matches!(error, ServerError::StateNotUnderstood { .. }));
+    assert!(own.server.destroy().unwrap());
+    assert_eq!(listening(server.port), [""; 0]);
+    assert_eq!(fs::read_dir(&own.folder).unwrap().count(), 0);
 }
 
 #[test]

@@ -99,6 +99,16 @@ impl Folder {
         Ok(state)
     }
 
+    /// Returns what a state that is lost may have said of where the data are.
+    pub(super) fn lost_states(&self) -> [State; 2] {
+        [None, Some(self.system_home())].map(|home| State {
+            home,
+            database: database_name(&self.project),
+            password: String::new(),
+            port: None,
+        })
+    }
+
     /// Writes the state whole or not at all, readable by this user only.
     pub(super) fn keep(&self, state: &State) -> Result<(), ServerError> {
         let path = self.state_path();

@@ -156,13 +156,29 @@ impl PrivateServer {
             return Ok(false);
         }
         let lock = self.folder.lock()?;
-        let cluster = self.cluster()?;
-        if let Some(cluster) = &cluster {
+        let clusters = self.clusters()?;
+        for cluster in &clusters {
             cluster.stop()?;
             cluster.remove()?;
         }
         self.folder.remove(lock)?;
-        Ok(cluster.is_some())
+        Ok(!clusters.is_empty())
+    }
+
+    /// Returns the cluster, or where its state is lost or damaged what may be left of one.
+    fn clusters(&self) -> Result<Vec<Cluster>, ServerError> {
+        match self.cluster() {
+            Ok(Some(cluster)) => return Ok(vec![cluster]),
+            Ok(None) | Err(ServerError::StateNotUnderstood { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let mut clusters = Vec::new();
+        for state in self.folder.lost_states() {
+            if self.folder.home(&state)?.exists() {
+                clusters.push(self.cluster_of(&state)?);
+            }
+        }
+        Ok(clusters)
     }
 
     /// Returns what there is of the server, without changing anything.
