@@ -80,6 +80,15 @@ pub enum Event<'a> {
         /// Why it was lost.
         reason: &'a str,
     },
+    /// A long piece of work on one schema comes to its next step.
+    Step {
+        /// What is done, such as ``rows of `notes` ``.
+        what: &'a str,
+        /// From 1.
+        number: usize,
+        /// How many steps there are.
+        of: usize,
+    },
     /// Something that a person should know although the work goes on.
     Warning(String),
 }

@@ -14,14 +14,17 @@ use crate::migration::scaffold::ScaffoldError;
 use crate::migration::{FileProblem, FolderError, LookError, PreflightError, SeedsError};
 use crate::name::{HostnameError, SchemaName, SchemaNameError};
 use crate::pg::server::ServerError;
-use crate::pg::{ConnectError, Database, Incomplete, ScopeError, SqlError, UrlError, identifier};
+use crate::pg::{
+    ClientError, ConnectError, Database, Incomplete, ScopeError, SqlError, UrlError, identifier,
+};
 use crate::project::{ConfigError, InitError};
 use crate::run_log::RunLogError;
 use crate::tenant::doctor::DoctorError;
 use crate::tenant::user::{InputError, UserError};
 use crate::tenant::{
-    ChangeError, CloneError, DeleteError, DomainError, FileFinding, MigrateError, Obstacle,
-    Refusal, RegistryError, RenameError, RunSqlError, SelectionError, TemplateError, UpdateError,
+    ArchiveError, ChangeError, CloneError, DeleteError, DomainError, DumpError, FileFinding,
+    MigrateError, Obstacle, Refusal, RegistryError, RenameError, RestoreError, RunSqlError,
+    SelectionError, TemplateError, UpdateError,
 };
 
 /// What a command came to.
@@ -66,6 +69,12 @@ pub(crate) enum CommandError {
     Doctor(#[from] DoctorError),
     #[error(transparent)]
     Template(#[from] TemplateError),
+    #[error(transparent)]
+    Dump(#[from] DumpError),
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
     #[error(transparent)]
     Look(#[from] LookError),
     #[error(transparent)]
@@ -175,6 +184,9 @@ impl CommandError {
             Self::Doctor(DoctorError::Registry(error)) => registry_exit_code(error),
             Self::Doctor(DoctorError::RegistryLocked { .. }) => ExitCode::Busy,
             Self::Doctor(DoctorError::Look(error)) | Self::Look(error) => look_exit_code(error),
+            Self::Dump(error) => dump_exit_code(error),
+            Self::Archive(error) => archive_exit_code(error),
+            Self::Restore(error) => restore_exit_code(error),
             Self::Migrate(error) => migrate_exit_code(error),
             Self::Obstacle(obstacle) if obstacle.is_usage() => ExitCode::Usage,
             Self::Obstacle(_) | Self::NotWritten { .. } => ExitCode::NotDone,
@@ -236,6 +248,9 @@ impl CommandError {
             }
             Self::Doctor(DoctorError::Look(LookError::Connect(error)))
             | Self::Look(LookError::Connect(error)) => connect_hint(error),
+            Self::Dump(error) => dump_hint(error),
+            Self::Archive(error) => archive_hint(error),
+            Self::Restore(error) => restore_hint(error),
             Self::Migrate(error) => migrate_hint(error),
             Self::Scope(error) => scope_hint(error),
             Self::User(error) => user_hint(error),
@@ -335,6 +350,10 @@ impl CommandError {
                 objects.iter().map(|it| format!("  {}", printable(it))).chain(more).collect()
             }
             Self::Template(TemplateError::Failed { failure, .. }) => explained(failure),
+            Self::Dump(DumpError::Program(ClientError::Ended { said, .. }))
+            | Self::Restore(RestoreError::Program(ClientError::Ended { said, .. })) => {
+                said.iter().map(|line| format!("  {}", printable(line))).collect()
+            }
             _ => self
                 .holders()
                 .iter()
@@ -694,6 +713,142 @@ fn delete_hint(error: &DeleteError) -> Option<String> {
         }
         DeleteError::Change(error) => return change_hint(error),
         DeleteError::Registry(error) => return registry_hint(error),
+    };
+    Some(text)
+}
+
+fn dump_exit_code(error: &DumpError) -> ExitCode {
+    match error {
+        DumpError::NoTenant { .. } | DumpError::NoFile { .. } => ExitCode::Usage,
+        DumpError::Exists { .. } | DumpError::NotWritten { .. } => ExitCode::NotDone,
+        DumpError::NoSchema { .. } | DumpError::Unfinished { .. } => ExitCode::NotDone,
+        DumpError::Pooled | DumpError::Program(_) | DumpError::Unknown { .. } => ExitCode::NotDone,
+        DumpError::Busy { .. } | DumpError::Changed { .. } => ExitCode::Busy,
+        DumpError::Sql { source, .. } => sql_exit_code(source),
+        DumpError::Registry(error) => registry_exit_code(error),
+        DumpError::Connect(_) => ExitCode::Unreachable,
+    }
+}
+
+fn dump_hint(error: &DumpError) -> Option<String> {
+    match error {
+        DumpError::NoTenant { .. } => Some("`tenantctl list-tenants` lists the tenants".into()),
+        DumpError::Exists { .. } => {
+            Some("name another file, or add `--force` to replace it".into())
+        }
+        DumpError::NoSchema { .. } => Some("`tenantctl status` shows what is missing".into()),
+        DumpError::Unfinished { .. } => {
+            Some("finish that first, with the same command that began it".into())
+        }
+        DumpError::NoFile { .. } | DumpError::NotWritten { .. } => {
+            Some("name a file in a folder that you can write to".into())
+        }
+        DumpError::Pooled => {
+            Some("give the server's own host and port with `--database-url`".into())
+        }
+        DumpError::Program(error) => client_hint(error),
+        DumpError::Unknown { .. } => {
+            Some("pg_dump alone can dump it: `pg_dump --format=custom --schema=NAME`".into())
+        }
+        DumpError::Busy { .. } | DumpError::Changed { .. } => {
+            Some("nothing was written; run the same command again".into())
+        }
+        DumpError::Sql { source, .. } if source.is("42501") => Some(
+            "nothing was written; use a role that sees every row of the schema: its owner's, with \
+             `bypassrls` where policies are forced"
+                .into(),
+        ),
+        DumpError::Sql { source, .. } => source.hint.clone(),
+        DumpError::Registry(error) => registry_hint(error),
+        DumpError::Connect(error) => connect_hint(error),
+    }
+}
+
+fn client_hint(error: &ClientError) -> Option<String> {
+    match error {
+        ClientError::Missing { .. } | ClientError::TooOld { .. } => Some(
+            "install a PostgreSQL client of that version or a newer one, or name the folder it is in \
+             in `TENANTCTL_PG_BIN`"
+                .into(),
+        ),
+        ClientError::NotRun { .. } | ClientError::Ended { .. } => None,
+    }
+}
+
+fn archive_exit_code(error: &ArchiveError) -> ExitCode {
+    match error {
+        ArchiveError::Unreadable { .. } | ArchiveError::NoDump { .. } => ExitCode::Usage,
+        ArchiveError::NoEnd { .. } | ArchiveError::Damaged { .. } | ArchiveError::Newer { .. } => {
+            ExitCode::NotDone
+        }
+    }
+}
+
+fn archive_hint(error: &ArchiveError) -> Option<String> {
+    let text = match error {
+        ArchiveError::Unreadable { .. } => return None,
+        ArchiveError::NoDump { .. } => "`tenantctl dump-tenant SCHEMA --output FILE` writes one",
+        ArchiveError::NoEnd { .. } | ArchiveError::Damaged { .. } => {
+            "nothing was changed; pg_restore may read what is left of it"
+        }
+        ArchiveError::Newer { .. } => "nothing was changed; use the tenantctl that wrote it",
+    };
+    Some(text.into())
+}
+
+fn restore_exit_code(error: &RestoreError) -> ExitCode {
+    match error {
+        RestoreError::Obstacle(obstacle) if obstacle.is_usage() => ExitCode::Usage,
+        RestoreError::NoSuchColumn { .. } | RestoreError::NotInDump { .. } => ExitCode::Usage,
+        RestoreError::NewerServer { .. } | RestoreError::Program(_) => ExitCode::NotDone,
+        RestoreError::Obstacle(_) | RestoreError::Hostname(_) => ExitCode::NotDone,
+        RestoreError::Text(_) | RestoreError::Differs { .. } => ExitCode::NotDone,
+        RestoreError::Busy { .. } => ExitCode::Busy,
+        RestoreError::Rows { source, .. } | RestoreError::Sql { source, .. } => {
+            sql_exit_code(source)
+        }
+        RestoreError::Migrate(error) => migrate_exit_code(error),
+        RestoreError::Registry(error) => registry_exit_code(error),
+        RestoreError::Connect(_) => ExitCode::Unreachable,
+    }
+}
+
+fn restore_hint(error: &RestoreError) -> Option<String> {
+    let text = match error {
+        RestoreError::NewerServer { dumped, .. } => {
+            format!("nothing was changed; restore it on a server of version {dumped} or newer")
+        }
+        RestoreError::Program(error) => return client_hint(error),
+        RestoreError::NoSuchColumn { column, .. } => format!(
+            "nothing was changed; add the column with a shared migration, or leave the value out \
+             with `--without {}`",
+            shell_word(column)
+        ),
+        RestoreError::NotInDump { .. } => "nothing was changed".into(),
+        RestoreError::Hostname(_) | RestoreError::Obstacle(Obstacle::DomainTaken { .. }) => {
+            "nothing was changed; give others with `--domain HOST`, or none with `--no-domains`"
+                .into()
+        }
+        RestoreError::Obstacle(Obstacle::Exists { .. } | Obstacle::SchemaExists { .. }) => {
+            "nothing was changed; restore it as another with `--as SCHEMA`".into()
+        }
+        RestoreError::Obstacle(obstacle) => return obstacle_hint(obstacle),
+        RestoreError::Sql { source, .. } if source.is("42704") => {
+            "nothing was changed; create it first: a dump of a tenant holds neither roles nor \
+             extensions"
+                .into()
+        }
+        RestoreError::Sql { source, .. } if source.is("42P01") || source.is("3F000") => {
+            "nothing was changed; a dump of a tenant holds nothing of other schemas: `tenantctl \
+             migrate-schemas --shared` makes what the shared one lacks"
+                .into()
+        }
+        RestoreError::Busy { .. } => "nothing was changed; run the same command again".into(),
+        RestoreError::Rows { .. } | RestoreError::Sql { .. } => "nothing was changed".into(),
+        RestoreError::Text(_) | RestoreError::Differs { .. } => "nothing was changed".into(),
+        RestoreError::Migrate(error) => return migrate_hint(error),
+        RestoreError::Registry(error) => return registry_hint(error),
+        RestoreError::Connect(error) => return connect_hint(error),
     };
     Some(text)
 }

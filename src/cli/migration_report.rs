@@ -200,6 +200,8 @@ impl Observer for MigrationReport {
                 self.bar.suspend(|| self.report.warn(format!("{reason}; connecting again")));
             }
             Event::Dropping { .. } => {}
+            // Of one schema's work, which speaks for itself.
+            Event::Step { .. } => {}
             Event::Warning(text) => self.bar.suspend(|| self.report.warn(text)),
         }
     }

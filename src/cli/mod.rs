@@ -20,6 +20,7 @@ mod report;
 mod selection;
 mod signals;
 mod status_report;
+mod step_report;
 mod tenant_prompts;
 mod tenant_rows;
 mod text;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use sqlx::postgres::{PgConnection, PgDatabaseError, PgRow};
+use sqlx::postgres::{PgConnection, PgCopyIn, PgDatabaseError, PgRow};
 use sqlx::{AssertSqlSafe, Column as _, Either, Executor as _, Row as _, ValueRef as _};
 
 use super::error::{self, ConnectError, Place, SqlError};
@@ -208,21 +208,52 @@ impl Connection {
     }
 
     fn incomplete(&self, error: &sqlx::Error) -> Incomplete {
-        let lost = |reason| {
-            Incomplete::Lost(ConnectError::Lost { place: self.place.clone().into(), reason })
-        };
-        match error {
-            sqlx::Error::Database(e) => {
-                let error = SqlError::new(e.downcast_ref::<PgDatabaseError>());
-                // The server's last words before it ends the session: terminated by an
-                // administrator, shutting down, crashed, idle for too long.
-                if error.fatal || error.code.starts_with("57P") {
-                    return lost(error.message.clone());
-                }
-                Incomplete::Sql(error)
-            }
-            other => lost(error::reason(other)),
+        incomplete(&self.place, error)
+    }
+
+    /// Begins to send rows: `statement` is a `COPY … FROM STDIN`.
+    pub(crate) async fn copy_in(&mut self, statement: &str) -> Result<CopyIn<'_>, Incomplete> {
+        let place = &self.place;
+        match self.inner.copy_in_raw(statement).await {
+            Ok(inner) => Ok(CopyIn { inner, place }),
+            Err(error) => Err(incomplete(place, &error)),
         }
+    }
+}
+
+/// Rows on their way into a table. Dropped before its end, the statement has failed.
+pub(crate) struct CopyIn<'a> {
+    inner: PgCopyIn<&'a mut PgConnection>,
+    place: &'a Place,
+}
+
+impl CopyIn<'_> {
+    pub(crate) async fn send(&mut self, data: &[u8]) -> Result<(), Incomplete> {
+        let sent = self.inner.send(data).await;
+        sent.map(drop).map_err(|error| incomplete(self.place, &error))
+    }
+
+    /// Ends the statement, and returns how many rows came.
+    pub(crate) async fn finish(self) -> Result<u64, Incomplete> {
+        let place = self.place;
+        self.inner.finish().await.map_err(|error| incomplete(place, &error))
+    }
+}
+
+fn incomplete(place: &Place, error: &sqlx::Error) -> Incomplete {
+    let lost =
+        |reason| Incomplete::Lost(ConnectError::Lost { place: place.clone().into(), reason });
+    match error {
+        sqlx::Error::Database(e) => {
+            let error = SqlError::new(e.downcast_ref::<PgDatabaseError>());
+            // The server's last words before it ends the session: terminated by an
+            // administrator, shutting down, crashed, idle for too long.
+            if error.fatal || error.code.starts_with("57P") {
+                return lost(error.message.clone());
+            }
+            Incomplete::Sql(error)
+        }
+        other => lost(error::reason(other)),
     }
 }
 

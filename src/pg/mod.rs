@@ -3,6 +3,7 @@
 //! Everything is sent by the simple query protocol, and nothing depends on session state, so that
 //! every verb works through a transaction pooler.
 
+mod client;
 mod connect;
 mod connection;
 mod environment;
@@ -13,6 +14,8 @@ mod scope;
 pub mod server;
 mod spare;
 
+pub(crate) use client::Said;
+pub use client::{ClientError, ClientProgram, Needed};
 pub use connect::{Database, Source, UrlError};
 pub use connection::{Connection, Incomplete, Row, Rows};
 pub use environment::Variable;

@@ -10,6 +10,8 @@ mod template;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use serde::{Deserialize, Serialize};
+
 pub use self::template::Template;
 
 use crate::name::SchemaName;
@@ -19,7 +21,7 @@ const OBJECTS: &str = include_str!("objects.sql");
 const DEPENDENCIES: &str = include_str!("dependencies.sql");
 
 /// What one object is made of.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Object {
     /// Such as `table` or `foreign key`.
     pub kind: String,
@@ -41,7 +43,7 @@ impl Object {
 }
 
 /// The objects of one schema, each after those it needs.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Structure {
     /// In the order in which they can be made.
     pub objects: Vec<Object>,

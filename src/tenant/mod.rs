@@ -1,8 +1,10 @@
 //! The registry of tenants and domains, and what is done to a tenant.
 
+mod archive;
 mod change;
 mod clone;
 mod column;
+mod copy_stream;
 mod create;
 mod delete;
 mod details;
@@ -10,11 +12,13 @@ pub mod doctor;
 mod domain;
 mod domain_sql;
 mod dropping;
+mod dump;
 mod listing;
 mod migrate;
 mod naming;
 mod registry;
 mod rename;
+mod restore;
 mod run_sql;
 mod seed;
 mod selection;
@@ -22,6 +26,7 @@ mod template;
 mod update;
 pub mod user;
 
+pub use archive::{Archive, ArchiveError, Manifest, SequenceState, TableRows};
 pub use change::ChangeError;
 pub use clone::{CloneError, CloneTenant, Cloned, Mask};
 pub use column::{Column, columns};
@@ -29,11 +34,13 @@ pub use create::{CreateTenants, NewTenant, Obstacle, PreparedTenants, check_valu
 pub use delete::{DeleteError, DeleteTenant, Doomed};
 pub use details::{Contents, TenantDetails, tenant_details};
 pub use domain::{ChangeDomains, DeletedDomain, Domain, DomainError, NewPrimary, list_domains};
+pub use dump::{DumpError, DumpTenant, Dumped};
 pub use listing::{Tenant, Tenants, Value, list_tenants, tenant_of_host};
 pub(crate) use listing::{question_about_host, read as read_tenants};
 pub use migrate::{FileFinding, Migrate, MigrateError, Migrated, Prepared};
 pub use registry::{Names, Registry, RegistryError, SortKey};
 pub use rename::{RenameError, RenameTenant, Renamed};
+pub use restore::{RestoreError, RestoreTenant, RestoreWishes, Restored};
 pub use run_sql::{Answer, Refusal, RunSqlError, SqlText};
 pub use seed::{PreparedSeeds, RunSeeds};
 pub use selection::{Selection, SelectionError};

@@ -89,6 +89,9 @@ async fn nothing_is_changed_by_any_of_them() {
     assert!(!project.path("hook-ran").exists());
     // What it does is rolled back, and no sequence goes back.
     project.run("clone-tenant acme initech --domain initech.example --dry-run");
+    project.run("dump-tenant acme --output acme.dump");
+    let restored = project.run("restore-tenant acme.dump --as initech --dry-run");
+    assert!(restored.starts_with("would restore tenant `acme` as `initech`"), "{restored}");
     let rows =
         |all: &str| (all.lines().next().unwrap().to_owned(), all[all.len() - 32..].to_owned());
     assert_eq!(rows(&everything(&project).await), rows(&before));

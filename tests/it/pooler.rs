@@ -115,3 +115,21 @@ async fn busy_is_busy_through_a_pooler_too() {
     assert!(said.contains("(blocker, 127.0.0.1)"), "{said}");
     assert!(said.contains("[exit status: 6]"), "{said}");
 }
+
+#[tokio::test]
+async fn a_dump_needs_a_direct_connection_and_a_restoration_none() {
+    let project = Project::with_tenants(["acme"]).await;
+    let Some(pooler) = PgBouncer::start(project.database()).await else {
+        return;
+    };
+    project.sql("create table acme.notes as select generate_series(1, 3) as id").await;
+    insta::assert_snapshot!(project.run_through(&pooler, "dump-tenant acme -o acme.dump"), @"
+    ------- stderr -------
+    error: a dump needs a direct connection, and there is a pooler in between
+    hint: give the server's own host and port with `--database-url`
+    [exit status: 1]
+    ");
+    assert!(!project.path("acme.dump").exists());
+    project.run("dump-tenant acme -o acme.dump");
+    insta::assert_snapshot!(project.run_through(&pooler, "restore-tenant acme.dump --as globex"), @"restored tenant `acme` as `globex`: 1 table, 3 rows");
+}

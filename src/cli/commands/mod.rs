@@ -10,6 +10,7 @@ mod delete_domain;
 mod delete_tenant;
 mod dev;
 mod doctor;
+mod dump_tenant;
 mod history;
 mod init;
 mod list_domains;
@@ -20,6 +21,7 @@ mod migrate_schemas;
 mod quickstart;
 mod rename_tenant;
 mod resolve;
+mod restore_tenant;
 mod seed;
 mod set_primary_domain;
 mod show_tenant;
@@ -44,6 +46,8 @@ pub(crate) enum Subcommand {
     CreateTenant(create_tenant::CreateTenantArgs),
     Seed(seed::SeedArgs),
     CloneTenant(clone_tenant::CloneTenantArgs),
+    DumpTenant(dump_tenant::DumpTenantArgs),
+    RestoreTenant(restore_tenant::RestoreTenantArgs),
     ListTenants(list_tenants::ListTenantsArgs),
     ShowTenant(show_tenant::ShowTenantArgs),
     UpdateTenant(update_tenant::UpdateTenantArgs),
@@ -75,6 +79,8 @@ impl Subcommand {
             Self::CreateTenant(args) => create_tenant::run(context, args).await,
             Self::Seed(args) => seed::run(context, args).await,
             Self::CloneTenant(args) => clone_tenant::run(context, args).await,
+            Self::DumpTenant(args) => dump_tenant::run(context, args).await,
+            Self::RestoreTenant(args) => restore_tenant::run(context, args).await,
             Self::ListTenants(args) => list_tenants::run(context, args).await,
             Self::ShowTenant(args) => show_tenant::run(context, args).await,
             Self::UpdateTenant(args) => update_tenant::run(context, args).await,

@@ -18,6 +18,7 @@ use self::folder::{Folder, State};
 use self::postmaster::{PidFile, Postmaster};
 
 pub use self::error::{Said, ServerError};
+pub(super) use self::programs::client_programs;
 pub use self::programs::{ServerPrograms, ServerVersion};
 
 mod account;

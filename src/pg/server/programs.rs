@@ -111,7 +111,7 @@ impl ServerPrograms {
     }
 }
 
-/// A version as `postgres --version` tells it.
+/// A version as `postgres --version` or `pg_dump --version` tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerVersion {
     /// `15`
@@ -121,19 +121,20 @@ pub struct ServerVersion {
 }
 
 impl ServerVersion {
-    fn of(postgres: &Path) -> Result<ServerVersion, ServerError> {
-        let output = Command::new(postgres).arg("--version").output().map_err(|source| {
-            ServerError::ProgramNotRun { program: postgres.to_owned(), source }
-        })?;
+    pub(in crate::pg) fn of(program: &Path) -> Result<ServerVersion, ServerError> {
+        let output = Command::new(program)
+            .arg("--version")
+            .output()
+            .map_err(|source| ServerError::ProgramNotRun { program: program.to_owned(), source })?;
         let said = String::from_utf8_lossy(&output.stdout);
         ServerVersion::parse(&said).ok_or_else(|| ServerError::NoVersion {
-            program: postgres.to_owned(),
+            program: program.to_owned(),
             said: Said::last_lines_of(&(said + String::from_utf8_lossy(&output.stderr))),
         })
     }
 
     fn parse(said: &str) -> Option<ServerVersion> {
-        let text = said.trim().strip_prefix("postgres (PostgreSQL) ")?;
+        let (_, text) = said.trim().split_once(" (PostgreSQL) ")?;
         Some(ServerVersion { major: leading_number(text)?, text: text.to_owned() })
     }
 
@@ -148,6 +149,23 @@ impl ServerVersion {
 fn leading_number(text: &str) -> Option<u32> {
     let end = text.find(|c: char| !c.is_ascii_digit());
     text[..end.unwrap_or(text.len())].parse().ok()
+}
+
+/// Returns where a client program is, in the order in which to look. Debian's `pg_wrapper` is left
+/// out, which runs a program of a version of its own choice.
+pub(in crate::pg) fn client_programs(name: &str) -> Vec<PathBuf> {
+    let folders = match env::var_os("TENANTCTL_PG_BIN") {
+        Some(folder) => vec![PathBuf::from(folder)],
+        None => {
+            let path = env::var_os("PATH").unwrap_or_default();
+            let packages = PACKAGE_FOLDERS.into_iter().flat_map(package_folders);
+            env::split_paths(&path).chain(pg_config_folder()).chain(packages).collect()
+        }
+    };
+    let is_it = |path: &PathBuf| {
+        fs::canonicalize(path).is_ok_and(|it| it.is_file() && !it.ends_with("pg_wrapper"))
+    };
+    folders.iter().map(|folder| folder.join(name)).filter(is_it).collect()
 }
 
 /// Returns the first of the needed programs that a folder does not have.
@@ -211,7 +229,7 @@ mod tests {
 
     #[test]
     fn what_is_no_version_is_not_taken_for_one() {
-        assert_eq!(ServerVersion::parse("psql (PostgreSQL) 15.1"), None);
+        assert_eq!(ServerVersion::parse("psql 15.1"), None);
         assert_eq!(ServerVersion::parse("postgres (PostgreSQL) x"), None);
         assert_eq!(ServerVersion::parse(""), None);
     }

@@ -10,6 +10,7 @@ mod delete_tenant;
 mod dev;
 mod doctor;
 mod domains;
+mod dump_tenant;
 mod history;
 mod init;
 mod list_tenants;
