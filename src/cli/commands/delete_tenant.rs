@@ -1,5 +1,7 @@
 //! `delete-tenant`: the end of a tenant.
 
+use std::path::PathBuf;
+
 use indicatif::HumanBytes;
 use serde_json::json;
 
@@ -9,11 +11,12 @@ use crate::cli::exit_code::ExitCode;
 use crate::cli::hooks::{Hook, Hooks};
 use crate::cli::prompt::Person;
 use crate::cli::report::Report;
+use crate::cli::step_report::StepReport;
 use crate::cli::text::{count, few, grouped, printable};
 use crate::event::{Event, Observer};
 use crate::name::SchemaName;
 use crate::run_log::{Entry, Outcome};
-use crate::tenant::{DeleteTenant, Doomed};
+use crate::tenant::{DeleteTenant, Doomed, DumpTenant};
 
 /// Delete a tenant: its registry row, its domains and, if that is meant, its schema
 ///
@@ -32,6 +35,10 @@ pub(crate) struct DeleteTenantArgs {
     /// Leave its schema where it is, without a tenant
     #[arg(long)]
     keep_schema: bool,
+
+    /// Write it to this file first, as `dump-tenant` does; nothing is deleted unless that succeeds
+    #[arg(long, value_name = "FILE")]
+    dump: Option<PathBuf>,
 
     /// Do not ask
     #[arg(long, short)]
@@ -64,6 +71,14 @@ pub(crate) async fn run(context: &mut Context, args: &DeleteTenantArgs) -> Comma
     if hooks.has(Hook::PreDelete) {
         let scope = context.scope(schema.clone())?;
         hooks.deleting(&scope, &doomed.domains, !delete.drop_schema).await?;
+    }
+    if let Some(file) = &args.dump {
+        let dump = DumpTenant { database: &database, registry: &registry, overwrite: false };
+        let steps = StepReport::new(context.report);
+        dump.run(schema, file, &steps).await?;
+        drop(steps);
+        let (schema, file) = (printable(&args.schema), printable(&file.display().to_string()));
+        context.report.say(format!("dumped tenant `{schema}` to `{file}`"));
     }
     let run_log = context.begin_run("delete-tenant", &database).await;
     let deleted = delete.run(&Left(context.report), context.signals.heed()).await;

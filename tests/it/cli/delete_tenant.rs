@@ -331,3 +331,23 @@ async fn a_failing_hook_keeps_the_tenant() {
     );
     assert_eq!(project.query(LEFT).await, "1 1 1");
 }
+
+#[tokio::test]
+async fn what_is_dumped_first_can_be_restored() {
+    let project = project().await;
+    project.sql("insert into acme.orders (kind) values ('a'), ('b')").await;
+    project.write("taken.dump", "x");
+    let shown = project.run("delete-tenant acme --drop-schema --yes --dump taken.dump");
+    assert!(
+        shown.contains("error: `taken.dump` exists") && shown.contains("[exit status: 1]"),
+        "{shown}"
+    );
+    assert_eq!(project.query(LEFT).await, "1 1 1");
+    let shown = project.run("delete-tenant acme --drop-schema --yes --dump acme.dump");
+    assert!(shown.contains("dumped tenant `acme` to `acme.dump`"), "{shown}");
+    assert_eq!(project.query(LEFT).await, "0 0 0");
+    let shown = project.run("restore-tenant acme.dump");
+    assert!(shown.starts_with("restored tenant `acme`"), "{shown}");
+    assert_eq!(project.query(LEFT).await, "1 1 1");
+    assert_eq!(project.query("select string_agg(kind::text, '') from acme.orders").await, "ab");
+}

@@ -9,7 +9,6 @@ use regex::Regex;
 use tempfile::TempDir;
 
 use super::markdown::{Example, code_spans, section, split};
-use super::reference::commands;
 use super::{pages, program, read};
 use crate::support::Project;
 use crate::support::cluster::{disposable, folder_for_a_server};
@@ -177,16 +176,5 @@ fn is_understood(words: &[String], folder: &Path) -> Result<(), String> {
     match output.status.success() {
         true => Ok(()),
         false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-    }
-}
-
-#[test]
-fn what_is_not_there_yet_is_not_there() {
-    let (readme, changelog) = (read("README.md"), read("CHANGELOG.md"));
-    let commands: Vec<String> = commands().iter().map(|it| it.join(" ")).collect();
-    for list in [section(&readme, "## Not yet"), section(&changelog, "### Not yet")] {
-        for name in code_spans(list) {
-            assert!(!commands.contains(&name), "`{name}` is there by now");
-        }
     }
 }

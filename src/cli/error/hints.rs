@@ -1,0 +1,637 @@
+//! What to type after a failure, or what to do.
+
+use super::CommandError;
+use crate::cli::text::{few, shell_word};
+use crate::migration::scaffold::ScaffoldError;
+use crate::migration::{FileProblem, FolderError, LookError, PreflightError, SeedsError};
+use crate::name::{HostnameError, SchemaNameError};
+use crate::pg::server::ServerError;
+use crate::pg::{ClientError, ConnectError, Database, ScopeError, UrlError, identifier};
+use crate::run_log::RunLogError;
+use crate::tenant::doctor::DoctorError;
+use crate::tenant::user::UserError;
+use crate::tenant::{
+    ArchiveError, ChangeError, CloneError, DeleteError, DomainError, DumpError, MigrateError,
+    Obstacle, RegistryError, RenameError, RestoreError, RunSqlError, SelectionError, TemplateError,
+    UpdateError,
+};
+
+impl CommandError {
+    /// Returns something to type, or to do.
+    pub(super) fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoDatabase => Some(
+                "give one with `--database-url` or `DATABASE_URL`, or start the project's own with \
+                 `tenantctl quickstart`"
+                    .into(),
+            ),
+            Self::PrivateServerStopped => Some(
+                "start it with `tenantctl dev start`, or give another database with \
+                 `--database-url` or `DATABASE_URL`"
+                    .into(),
+            ),
+            Self::NoSelection => Some(
+                "say `--all` (shared, then tenants), `--shared`, `--tenants`, `--schema NAME`, \
+                 `--match GLOB`, `--where SQL` or `--schemas-from FILE`"
+                    .into(),
+            ),
+            Self::EmptyFolder { path } => Some(format!(
+                "write a migration with `tenantctl makemigrations NAME {}`, or name another folder \
+                 with `--migrations-dir`",
+                if path.ends_with("shared") { "--shared" } else { "--tenant" }
+            )),
+            Self::Folder(error) => folder_hint(error),
+            Self::Scaffold(ScaffoldError::Folder(error)) => folder_hint(error),
+            Self::Scaffold(ScaffoldError::Name { suggestion: Some(name), .. }) => {
+                Some(format!("use `{name}`"))
+            }
+            Self::Hostname(HostnameError { host_part: Some(host), .. }) => {
+                Some(format!("use `{host}`"))
+            }
+            Self::SchemaName(SchemaNameError::Shared { .. }) => {
+                Some("use `--shared` where the shared schema is meant".into())
+            }
+            Self::NoAnswer { .. } | Self::Terminal { .. } => {
+                Some("nothing was changed; `--help` lists the flags that answer instead".into())
+            }
+            Self::Url(error) => Some(url_hint(error)),
+            Self::Server(error) => server_hint(error),
+            Self::Connect(error) => connect_hint(error),
+            Self::Registry(error) => registry_hint(error),
+            Self::Selection(error) => selection_hint(error),
+            Self::Domain(error) => domain_hint(error),
+            Self::Clone(error) => clone_hint(error),
+            Self::Template(error) => template_hint(error),
+            Self::Update(error) => update_hint(error),
+            Self::Rename(error) => rename_hint(error),
+            Self::Delete(error) => delete_hint(error),
+            Self::Doctor(DoctorError::Registry(error)) => registry_hint(error),
+            Self::Doctor(DoctorError::RegistryLocked { .. }) => {
+                Some("run the same command again once they are done".into())
+            }
+            Self::Doctor(DoctorError::Look(LookError::Connect(error)))
+            | Self::Look(LookError::Connect(error)) => connect_hint(error),
+            Self::Dump(error) => dump_hint(error),
+            Self::Archive(error) => archive_hint(error),
+            Self::Restore(error) => restore_hint(error),
+            Self::Migrate(error) => migrate_hint(error),
+            Self::Scope(error) => scope_hint(error),
+            Self::User(error) => user_hint(error),
+            Self::RunSql(error) => run_sql_hint(error),
+            Self::Seeds(error) => seeds_hint(error),
+            Self::Hook(error) => Some(error.hint()),
+            Self::RunLog(RunLogError::Connect(error)) => connect_hint(error),
+            Self::NoProgram { program } if program == "psql" => Some(
+                "install PostgreSQL's client, or name the folder it is in in `TENANTCTL_PG_BIN`"
+                    .into(),
+            ),
+            Self::ProgramNotRun { source, .. } => match source.kind() {
+                std::io::ErrorKind::NotFound => {
+                    Some("the interpreter that its first line names is missing".into())
+                }
+                std::io::ErrorKind::PermissionDenied => Some("make it executable".into()),
+                _ => None,
+            },
+            Self::Obstacle(obstacle) => obstacle_hint(obstacle),
+            Self::Usage { hint, .. } => Some(hint.clone()),
+            Self::NotDone { hint, .. } => hint.clone(),
+            Self::Sql(error) => error.hint.clone(),
+            _ => None,
+        }
+    }
+}
+
+/// Returns what lets runs be recorded.
+pub(crate) fn run_log_hint(error: &RunLogError, database: &Database) -> Option<String> {
+    match error {
+        RunLogError::NotMade(error) if error.is("42501") => Some(format!(
+            "let the database's owner run `create schema tenantctl authorization {}`",
+            identifier(&database.place().user)
+        )),
+        RunLogError::Sql(error) if error.is("42501") => Some(
+            "let the owner of schema `tenantctl` grant this role its use, and that of its tables \
+             and sequence"
+                .into(),
+        ),
+        _ => None,
+    }
+}
+
+fn template_hint(error: &TemplateError) -> Option<String> {
+    match error {
+        TemplateError::NoTemplate { .. } => {
+            Some("`tenantctl list-tenants` lists the tenants".into())
+        }
+        TemplateError::Unfit { .. } => {
+            Some("nothing was created; leave out `--template` to run the migrations".into())
+        }
+        TemplateError::Failed { .. } => Some("nothing was created".into()),
+        TemplateError::Busy { .. } => {
+            Some("nothing was created; run the same command again".into())
+        }
+        TemplateError::Sql { source, .. } => source.hint.clone(),
+        TemplateError::Look(LookError::Connect(error)) | TemplateError::Connect(error) => {
+            connect_hint(error)
+        }
+        TemplateError::Look(LookError::Sql(_)) => None,
+        TemplateError::Registry(error) => registry_hint(error),
+    }
+}
+
+fn clone_hint(error: &CloneError) -> Option<String> {
+    match error {
+        CloneError::NoSource { .. } => Some("`tenantctl list-tenants` lists the tenants".into()),
+        CloneError::Obstacle(obstacle) => obstacle_hint(obstacle),
+        CloneError::Busy { .. } | CloneError::Changing { .. } => {
+            Some("nothing was changed; run the same command again".into())
+        }
+        CloneError::Unanswered(_) => {
+            Some("run the same command again: it says whether the tenant exists".into())
+        }
+        CloneError::Sql { source, .. } => source.hint.clone(),
+        CloneError::Migrate(error) => migrate_hint(error),
+        CloneError::Registry(error) => registry_hint(error),
+        CloneError::Connect(error) => connect_hint(error),
+        _ => None,
+    }
+}
+
+/// Returns what to do where one tenant is to be named.
+fn tenant_hint(error: &SelectionError) -> Option<String> {
+    match error {
+        SelectionError::Shared { .. } => Some("nothing was changed; name a tenant's schema".into()),
+        other => selection_hint(other),
+    }
+}
+
+fn update_hint(error: &UpdateError) -> Option<String> {
+    match error {
+        UpdateError::Selection(error) => tenant_hint(error),
+        UpdateError::Obstacle(Obstacle::Required { .. }) => None,
+        UpdateError::Obstacle(obstacle) => obstacle_hint(obstacle),
+        UpdateError::Identity { is_schema: true, .. } => {
+            Some("`tenantctl rename-tenant OLD NEW` gives a tenant another name".into())
+        }
+        UpdateError::Identity { .. } | UpdateError::Twice { .. } => None,
+        UpdateError::Change(error) => change_hint(error),
+        UpdateError::Registry(error) => registry_hint(error),
+    }
+}
+
+fn rename_hint(error: &RenameError) -> Option<String> {
+    match error {
+        RenameError::Selection(error) => tenant_hint(error),
+        RenameError::Obstacle(Obstacle::SchemaExists { .. }) => {
+            Some("nothing was changed; take another name".into())
+        }
+        RenameError::Obstacle(obstacle) => obstacle_hint(obstacle),
+        RenameError::SameName { .. } => None,
+        RenameError::NoSchema { .. } => {
+            Some("`tenantctl doctor --fix` makes schemas that are missing".into())
+        }
+        RenameError::Unfinished { .. } => {
+            Some("nothing was changed; finish that first, with the same command again".into())
+        }
+        RenameError::Change(ChangeError::Sql(error)) if error.is("42501") => Some(
+            "nothing was changed; the role needs to own the schema, and `create` on the database"
+                .into(),
+        ),
+        RenameError::Change(error) => change_hint(error),
+        RenameError::Registry(error) => registry_hint(error),
+    }
+}
+
+fn delete_hint(error: &DeleteError) -> Option<String> {
+    let text = match error {
+        DeleteError::Selection(error) => return tenant_hint(error),
+        DeleteError::Name(_) => {
+            "`--keep-schema` deletes the registry row and its domains alone".into()
+        }
+        DeleteError::Outside { .. } => {
+            "nothing was changed; drop or move these first, or keep the schema with `--keep-schema`"
+                .into()
+        }
+        DeleteError::HasBegun { schema } => format!(
+            "`tenantctl delete-tenant {} --drop-schema` does what is left",
+            shell_word(schema.as_str())
+        ),
+        DeleteError::Gone { .. } => return None,
+        DeleteError::Sql { source, .. } if source.is("23503") => {
+            "rows of other tables refer to its registry row: delete those first, or let their \
+             foreign key say `on delete cascade`"
+                .into()
+        }
+        DeleteError::Sql { source, .. } if source.is("42501") => {
+            "the role needs to own the schema and what is in it".into()
+        }
+        DeleteError::Sql { .. } => return None,
+        DeleteError::Interrupted { has_begun: false, .. } => {
+            "the same command again deletes it, or says that it is gone".into()
+        }
+        DeleteError::Interrupted { .. } => "the same command again does what is left".into(),
+        DeleteError::Change(ChangeError::SchemaBusy { .. }) => {
+            "nothing was dropped by this attempt; run the same command again".into()
+        }
+        DeleteError::Change(error) => return change_hint(error),
+        DeleteError::Registry(error) => return registry_hint(error),
+    };
+    Some(text)
+}
+
+fn dump_hint(error: &DumpError) -> Option<String> {
+    match error {
+        DumpError::NoTenant { .. } => Some("`tenantctl list-tenants` lists the tenants".into()),
+        DumpError::Exists { .. } => {
+            Some("name another file, or add `--force` to replace it".into())
+        }
+        DumpError::NoSchema { .. } => Some("`tenantctl status` shows what is missing".into()),
+        DumpError::Unfinished { .. } => {
+            Some("finish that first, with the same command that began it".into())
+        }
+        DumpError::NoFile { .. } | DumpError::NotWritten { .. } => {
+            Some("name a file in a folder that you can write to".into())
+        }
+        DumpError::Pooled => {
+            Some("give the server's own host and port with `--database-url`".into())
+        }
+        DumpError::Program(error) => client_hint(error),
+        DumpError::Unknown { .. } => {
+            Some("pg_dump alone can dump it: `pg_dump --format=custom --schema=NAME`".into())
+        }
+        DumpError::Busy { .. } | DumpError::Changed { .. } => {
+            Some("nothing was written; run the same command again".into())
+        }
+        DumpError::Sql { source, .. } if source.is("42501") => Some(
+            "nothing was written; use a role that sees every row of the schema: its owner's, with \
+             `bypassrls` where policies are forced"
+                .into(),
+        ),
+        DumpError::Sql { source, .. } => source.hint.clone(),
+        DumpError::Registry(error) => registry_hint(error),
+        DumpError::Connect(error) => connect_hint(error),
+    }
+}
+
+fn client_hint(error: &ClientError) -> Option<String> {
+    match error {
+        ClientError::Missing { .. } | ClientError::TooOld { .. } => Some(
+            "install a PostgreSQL client of that version or a newer one, or name the folder it is in \
+             in `TENANTCTL_PG_BIN`"
+                .into(),
+        ),
+        ClientError::NotRun { .. } | ClientError::Ended { .. } => None,
+    }
+}
+
+fn archive_hint(error: &ArchiveError) -> Option<String> {
+    let text = match error {
+        ArchiveError::Unreadable { .. } => return None,
+        ArchiveError::NoDump { .. } => "`tenantctl dump-tenant SCHEMA --output FILE` writes one",
+        ArchiveError::NoEnd { .. } | ArchiveError::Damaged { .. } => {
+            "nothing was changed; pg_restore may read what is left of it"
+        }
+        ArchiveError::Newer { .. } => "nothing was changed; use the tenantctl that wrote it",
+    };
+    Some(text.into())
+}
+
+fn restore_hint(error: &RestoreError) -> Option<String> {
+    let text = match error {
+        RestoreError::NewerServer { dumped, .. } => {
+            format!("nothing was changed; restore it on a server of version {dumped} or newer")
+        }
+        RestoreError::Program(error) => return client_hint(error),
+        RestoreError::NoSuchColumn { column, .. } => format!(
+            "nothing was changed; add the column with a shared migration, or leave the value out \
+             with `--without {}`",
+            shell_word(column)
+        ),
+        RestoreError::NotInDump { .. } => "nothing was changed".into(),
+        RestoreError::Hostname(_) | RestoreError::Obstacle(Obstacle::DomainTaken { .. }) => {
+            "nothing was changed; give others with `--domain HOST`, or none with `--no-domains`"
+                .into()
+        }
+        RestoreError::Obstacle(Obstacle::Exists { .. } | Obstacle::SchemaExists { .. }) => {
+            "nothing was changed; restore it as another with `--as SCHEMA`".into()
+        }
+        RestoreError::Obstacle(obstacle) => return obstacle_hint(obstacle),
+        RestoreError::Sql { source, .. } if source.is("42704") => {
+            "nothing was changed; create it first: a dump of a tenant holds neither roles nor \
+             extensions"
+                .into()
+        }
+        RestoreError::Sql { source, .. } if source.is("42P01") || source.is("3F000") => {
+            "nothing was changed; a dump of a tenant holds nothing of other schemas: `tenantctl \
+             migrate-schemas --shared` makes what the shared one lacks"
+                .into()
+        }
+        RestoreError::Busy { .. } => "nothing was changed; run the same command again".into(),
+        RestoreError::Rows { .. } | RestoreError::Sql { .. } => "nothing was changed".into(),
+        RestoreError::Text(_) | RestoreError::Differs { .. } => "nothing was changed".into(),
+        RestoreError::Migrate(error) => return migrate_hint(error),
+        RestoreError::Registry(error) => return registry_hint(error),
+        RestoreError::Connect(error) => return connect_hint(error),
+    };
+    Some(text)
+}
+
+fn folder_hint(error: &FolderError) -> Option<String> {
+    let problems = match error {
+        FolderError::Missing { .. } => {
+            return Some(
+                "make the project's folders with `tenantctl init`, or name another with \
+                 `--migrations-dir`"
+                    .into(),
+            );
+        }
+        FolderError::Files { problems, .. } => problems,
+        _ => return None,
+    };
+    problems.iter().find_map(|problem| match problem {
+        FileProblem::Duplicate(duplicate) => duplicate.files.last().map(|file| {
+            let file = shell_word(&file.display().to_string());
+            format!("give one the next free version: `tenantctl makemigrations --renumber {file}`")
+        }),
+        FileProblem::Misnamed { file, suggestion: Some(name) } => {
+            let to = file.with_file_name(name);
+            let (from, to) = (file.display().to_string(), to.display().to_string());
+            Some(format!("rename it: `mv {} {}`", shell_word(&from), shell_word(&to)))
+        }
+        FileProblem::Misnamed { .. } => {
+            Some("a migration is named like `V2__add_orders.sql`".into())
+        }
+        FileProblem::NotUtf8 { .. } => Some("save it as UTF-8".into()),
+        _ => None,
+    })
+}
+
+fn seeds_hint(error: &SeedsError) -> Option<String> {
+    match error {
+        SeedsError::Missing { path } | SeedsError::Empty { path } => Some(format!(
+            "write one, such as `{}`, or name another folder under `[seeds]` in `tenantctl.toml`",
+            path.join("demo.sql").display()
+        )),
+        SeedsError::Unknown { known, .. } if known.is_empty() => None,
+        SeedsError::Unknown { known, .. } => {
+            let known = known.iter().map(|it| format!("`{it}`")).collect::<Vec<_>>();
+            Some(format!("the folder has {}", few(known.iter(), 20)))
+        }
+        SeedsError::File(FileProblem::NotUtf8 { .. }) => Some("save it as UTF-8".into()),
+        SeedsError::File(_) | SeedsError::Unreadable { .. } => None,
+    }
+}
+
+fn server_hint(error: &ServerError) -> Option<String> {
+    match error {
+        ServerError::NoServerPrograms { install: Some(line) } => {
+            Some(format!("install them: `{line}`"))
+        }
+        ServerError::NoServerPrograms { install: None } => Some(
+            "install PostgreSQL, or name the folder of its programs in `TENANTCTL_PG_BIN`".into(),
+        ),
+        ServerError::NotServerPrograms { .. } => {
+            Some("it must name a folder with `initdb`, `pg_ctl` and `postgres`".into())
+        }
+        ServerError::DataOfOtherVersion { data_major, .. } => Some(format!(
+            "install PostgreSQL {data_major}, or start anew without the data: `tenantctl dev destroy --yes`"
+        )),
+        ServerError::PasswordLost { .. }
+        | ServerError::MadeElsewhere { .. }
+        | ServerError::StateNotUnderstood { .. } => {
+            Some("start anew without the data: `tenantctl dev destroy --yes`".into())
+        }
+        _ => None,
+    }
+}
+
+fn url_hint(error: &UrlError) -> String {
+    match error.reason.as_str() {
+        "empty host" => {
+            "a socket's folder is named like `postgres:///database?user=me&host=/run/postgresql`"
+        }
+        _ => "it has the form `postgres://user:password@host:port/database`",
+    }
+    .into()
+}
+
+/// Returns what to do about a database that cannot be reached.
+pub(crate) fn connect_hint(error: &ConnectError) -> Option<String> {
+    let text = match error {
+        ConnectError::Refused { source, place } => match source.code.as_str() {
+            "28P01" | "28000" => "check the user and the password in the database's URL".into(),
+            "3D000" => format!("create it with `createdb {}`", shell_word(&place.database)),
+            "53300" => "wait for a free connection slot, or raise `max_connections`".into(),
+            _ => return None,
+        },
+        ConnectError::Unreachable { reason, .. } if reason.starts_with("TLS:") => {
+            "let the server offer TLS, or leave `sslmode` out where the network is to be trusted"
+                .into()
+        }
+        ConnectError::Unreachable { .. } | ConnectError::NoAnswer { .. } => {
+            "check that the server runs and that host and port are right".into()
+        }
+        ConnectError::Lost { .. } => "run the same command again: it does what is left".into(),
+        ConnectError::ReadOnly { .. } => "use the primary server's address".into(),
+    };
+    Some(text)
+}
+
+fn registry_hint(error: &RegistryError) -> Option<String> {
+    match error {
+        RegistryError::Connect(error) => connect_hint(error),
+        RegistryError::NotInitialised { .. } => Some(
+            "apply the shared migrations with `tenantctl migrate-schemas --shared`; `tenantctl \
+             init` writes them"
+                .into(),
+        ),
+        RegistryError::Order { .. } => {
+            Some("order by a column of numbers, dates, texts or the like".into())
+        }
+        RegistryError::Condition { .. } => {
+            Some("a condition is SQL on the columns that `tenantctl list-tenants` shows".into())
+        }
+        RegistryError::Sql(error) if error.is("42703") => Some(
+            "say what the registry's columns are called under `[registry.columns]` in \
+             `tenantctl.toml`"
+                .into(),
+        ),
+        RegistryError::Sql(_) => None,
+    }
+}
+
+fn selection_hint(error: &SelectionError) -> Option<String> {
+    match error {
+        SelectionError::Registry(error) => registry_hint(error),
+        SelectionError::Unknown { similar: Some(name), .. } => Some(format!(
+            "did you mean `{}`? `tenantctl list-tenants` lists them",
+            shell_word(name.as_str())
+        )),
+        SelectionError::Unknown { .. } => Some("`tenantctl list-tenants` lists them".into()),
+        SelectionError::NoSuchColumn { columns, .. } => Some(format!(
+            "it has {}; a shared migration adds others",
+            few(columns.iter().map(|it| format!("`{it}`")).collect::<Vec<_>>().iter(), 20)
+        )),
+        SelectionError::Shared { .. } => {
+            Some("use `--shared` where the shared schema is meant".into())
+        }
+    }
+}
+
+fn scope_hint(error: &ScopeError) -> Option<String> {
+    match error {
+        ScopeError::NoSchema { .. } => Some("`tenantctl status` shows what is missing".into()),
+        ScopeError::SchemaGone { .. } => Some("nothing was changed".into()),
+        ScopeError::Unknown(_) => Some("look at the data before you run it again".into()),
+        ScopeError::Connect(ConnectError::Lost { .. }) => {
+            Some("nothing was changed; run the same command again".into())
+        }
+        ScopeError::Connect(error) => connect_hint(error),
+        ScopeError::Sql(error) if error.is_lock_not_available() => {
+            Some("nothing was changed; somebody else is working there, try again later".into())
+        }
+        ScopeError::Sql(_) => Some("nothing was changed".into()),
+    }
+}
+
+fn user_hint(error: &UserError) -> Option<String> {
+    let hint = match error {
+        UserError::NoTable { schema, is_shared } => {
+            let (selection, folder) = match is_shared {
+                true => ("--shared".to_owned(), "--shared"),
+                false => (format!("--schema={}", shell_word(schema.as_str())), "--tenant"),
+            };
+            format!(
+                "apply what is pending with `tenantctl migrate-schemas {selection}`, or write a \
+                 migration that creates it: `tenantctl makemigrations create_users {folder}`"
+            )
+        }
+        UserError::MissingColumns { .. } => {
+            "write a migration that adds them: `tenantctl makemigrations add_logins --tenant`"
+                .into()
+        }
+        UserError::RequiredColumns { .. } => {
+            "give them a default, or create the user with `tenantctl tenant-command --schema NAME \
+             sql`"
+                .into()
+        }
+        UserError::Taken { .. } => "`changepassword` gives them a new password".into(),
+        UserError::Unknown { .. } => "names are compared exactly, upper and lower case too".into(),
+        UserError::Ambiguous { .. } => return None,
+        UserError::Scope(error) => return scope_hint(error),
+    };
+    Some(hint)
+}
+
+fn run_sql_hint(error: &RunSqlError) -> Option<String> {
+    match error {
+        RunSqlError::Empty => Some("give it as an argument, or with `--file FILE`".into()),
+        RunSqlError::Nul { .. } | RunSqlError::Refused(_) => Some("nothing was run".into()),
+        RunSqlError::Statement { source, .. } if source.is_lock_not_available() => {
+            Some("nothing was changed; somebody else is working there, try again later".into())
+        }
+        RunSqlError::Statement { source, .. } if source.is("25001") => Some(
+            "nothing was changed; run it in `tenantctl tenant-command --schema NAME psql`".into(),
+        ),
+        RunSqlError::Statement { .. } => Some("nothing was changed".into()),
+        RunSqlError::Scope(error) => scope_hint(error),
+    }
+}
+
+fn domain_hint(error: &DomainError) -> Option<String> {
+    let text = match error {
+        DomainError::Registry(error) => return registry_hint(error),
+        DomainError::Selection(error) => return selection_hint(error),
+        DomainError::Change(error) => return change_hint(error),
+        DomainError::NoSharedRow { .. } => {
+            "name a tenant's schema; `tenantctl list-tenants` lists them".into()
+        }
+        DomainError::Taken(domain) => {
+            format!("to move it, first `tenantctl delete-domain {}`", shell_word(&domain.host))
+        }
+        DomainError::AlreadyThere(domain) if !domain.is_primary => format!(
+            "`tenantctl set-primary-domain {}` makes it the primary one",
+            shell_word(&domain.host)
+        ),
+        DomainError::AlreadyThere(_) => return None,
+        DomainError::NoSuchDomain { .. } => "`tenantctl list-domains` lists those there are".into(),
+        DomainError::Primary { another, .. } => format!(
+            "first make another one primary: `tenantctl set-primary-domain {}`",
+            shell_word(another)
+        ),
+        DomainError::Last(domain) => format!(
+            "no hostname would lead to the tenant any more; if that is meant: `tenantctl \
+             delete-domain {} --yes`",
+            shell_word(&domain.host)
+        ),
+    };
+    Some(text)
+}
+
+fn change_hint(error: &ChangeError) -> Option<String> {
+    match error {
+        ChangeError::Connect(error) => connect_hint(error),
+        ChangeError::Busy { .. } | ChangeError::SchemaBusy { .. } | ChangeError::Unsettled => {
+            Some("nothing was changed; run the same command again".into())
+        }
+        ChangeError::Sql(error) if error.is("42501") => {
+            Some("the role needs `select, insert, update, delete` on the registry's tables".into())
+        }
+        ChangeError::Sql(_) => None,
+    }
+}
+
+fn migrate_hint(error: &MigrateError) -> Option<String> {
+    match error {
+        MigrateError::Selection(error) => selection_hint(error),
+        MigrateError::Look(LookError::Connect(error)) => connect_hint(error),
+        MigrateError::Look(LookError::Sql(_)) => None,
+        MigrateError::Preflight(PreflightError::Connect(error)) => connect_hint(error),
+        MigrateError::Preflight(PreflightError::Sql(_)) => None,
+        MigrateError::Preflight(PreflightError::Pooled { .. }) => Some(
+            "nothing was changed; give the server's own host and port with `--database-url`".into(),
+        ),
+        MigrateError::Disagree { disagreements } => Some(disagreement_hint(disagreements)),
+        MigrateError::Forbidden(_) => {
+            Some("nothing was changed; mend the file and run it again".into())
+        }
+        MigrateError::NoSuchVersion { .. } => Some("`tenantctl status` shows the versions".into()),
+    }
+}
+
+fn disagreement_hint(disagreements: &[(String, Vec<crate::name::SchemaName>)]) -> String {
+    let has = |kind: &&str| disagreements.iter().any(|(what, _)| what.starts_with(kind));
+    let kind = ["out of order", "divergent", "missing"].into_iter().find(has);
+    format!("nothing was changed; {}", disagreement_advice(kind.unwrap_or("broken")))
+}
+
+/// Returns what to do where histories and files disagree in this way.
+pub(crate) fn disagreement_advice(kind: &str) -> &'static str {
+    match kind {
+        "out of order" => {
+            "give the file a version above the newest: `tenantctl makemigrations --renumber FILE`"
+        }
+        "divergent" => {
+            "restore the file as it was and write a new migration, or add \
+             `--allow-divergent` to go on"
+        }
+        "missing" => "deploy the release that has the file, or add `--allow-missing` to go on",
+        _ => "mend the history table",
+    }
+}
+
+fn obstacle_hint(obstacle: &Obstacle) -> Option<String> {
+    let text = match obstacle {
+        Obstacle::Exists { .. } => "`tenantctl list-tenants` lists the tenants".into(),
+        Obstacle::SchemaExists { schema } => format!(
+            "to register it as it is, add `--adopt`; to be rid of \
+             it, `drop schema {}` in psql",
+            crate::pg::identifier(schema.as_str())
+        ),
+        Obstacle::NothingToAdopt { .. } => "leave out `--adopt` to create it".into(),
+        Obstacle::DomainTaken { .. } => "`tenantctl list-domains` lists the domains".into(),
+        Obstacle::Required { column, .. } => format!("give it with `--set {column}=VALUE`"),
+        Obstacle::NoSuchColumn { .. } => "add it with a shared migration, or leave it out".into(),
+        _ => return None,
+    };
+    Some(text)
+}
