@@ -1,6 +1,7 @@
 //! The program: one file per command, the context they share, the reporter.
 
 mod child;
+mod column_value;
 mod command_line;
 mod commands;
 mod context;

@@ -24,7 +24,7 @@ pub(super) fn naming(functions: &[Row], name: &SchemaName) -> Vec<String> {
 }
 
 /// Whether `text` holds `word` with no letter, digit or underscore at either side.
-pub(super) fn has_word(text: &str, word: &str) -> bool {
+fn has_word(text: &str, word: &str) -> bool {
     let is_part = |it: char| it.is_alphanumeric() || it == '_';
     text.match_indices(word).any(|(start, _)| {
         let before = text[..start].chars().next_back();

@@ -10,14 +10,14 @@ use super::column::{Column, columns};
 use super::copy_stream::{CopyHead, CopyStream};
 use super::create::{CreateTenants, NewTenant, Obstacle};
 use super::migrate::MigrateError;
-use super::naming::has_word;
 use super::registry::RegistryError;
+use super::{commit, leaks, naming};
 use crate::event::{Event, Observer};
 use crate::migration::lock_key;
 use crate::name::{Hostname, HostnameError, SchemaName};
 use crate::pg::{
-    ClientError, ClientProgram, ConnectError, Connection, Incomplete, Needed, Row, Said, SqlError,
-    identifier, literal, qualified, search_path,
+    ClientError, ClientProgram, ConnectError, Connection, Incomplete, Needed, Row, Said, Spare,
+    SqlError, identifier, literal, qualified, search_path,
 };
 use crate::structure::{self, Structure};
 
@@ -135,6 +135,9 @@ pub enum RestoreError {
     /// The registry could not be read.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// The connection was lost during the commit, and nobody could be asked what came of it.
+    #[error("the connection was lost during the commit, and whether it was made is not known")]
+    Unanswered(#[source] ConnectError),
     /// No connection, or it was lost.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -160,7 +163,7 @@ impl RestoreTenant<'_> {
     ///
     /// # Errors
     ///
-    /// [`RestoreError`]; nothing has been created then.
+    /// [`RestoreError`]; nothing has been created then, unless it is [`RestoreError::Unanswered`].
     pub async fn run(
         &self,
         tenant: NewTenant,
@@ -464,24 +467,7 @@ impl One<'_> {
         if !self.is_renamed() {
             return Ok(Vec::new());
         }
-        let members = |schema: &SchemaName| {
-            format!(
-                "select d.classid, d.objid from pg_catalog.pg_depend as d \
-                 join pg_catalog.pg_namespace as n on n.oid = d.refobjid and n.nspname = {} \
-                 where d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass",
-                literal(schema.as_str())
-            )
-        };
-        let question = format!(
-            "with recursive mine(classid, objid) as ({mine} union select d.classid, d.objid from mine \
-               join pg_catalog.pg_depend as d on d.refclassid = mine.classid and d.refobjid = mine.objid), \
-             theirs as ({theirs}) \
-             select distinct pg_catalog.pg_describe_object(d.classid, d.objid, 0) from mine \
-             join pg_catalog.pg_depend as d on d.classid = mine.classid and d.objid = mine.objid \
-             join theirs on theirs.classid = d.refclassid and theirs.objid = d.refobjid",
-            mine = members(&self.tenant.schema),
-            theirs = members(&self.manifest().schema),
-        );
+        let question = leaks::question(&self.tenant.schema, &self.manifest().schema);
         let rows = last(self.send(connection, vec![question]).await?);
         let source = &self.manifest().schema;
         Ok(rows.iter().map(|row| format!("{}, which leads to `{source}`", row.text(0))).collect())
@@ -495,17 +481,9 @@ impl One<'_> {
         if !self.is_renamed() {
             return Ok(Vec::new());
         }
-        let question = format!(
-            "select p.oid::pg_catalog.regprocedure, p.prosrc || ' ' \
-               || coalesce(pg_catalog.array_to_string(p.proconfig, ' '), '') \
-             from pg_catalog.pg_proc as p where p.pronamespace = {}::pg_catalog.regnamespace \
-             order by 1::text",
-            literal(&identifier(self.tenant.schema.as_str()))
-        );
-        let rows = last(self.send(connection, vec![question]).await?);
-        let source = self.manifest().schema.as_str();
-        let naming = rows.iter().filter(|row| has_word(row.text(1), source));
-        Ok(naming.map(|row| row.text(0).to_owned()).collect())
+        let question = naming::question(&self.tenant.schema);
+        let functions = last(self.send(connection, vec![question]).await?);
+        Ok(naming::naming(&functions, &self.manifest().schema))
     }
 
     async fn register(&self, connection: &mut Connection) -> Result<(), RestoreError> {
@@ -514,8 +492,27 @@ impl One<'_> {
         let path = literal(&search_path([shared]));
         let mut message = vec![format!("select set_config('search_path', {path}, true)")];
         message.extend(create.registrations(self.tenant).into_iter().map(|it| it.sql));
-        message.push(if self.restore.rehearse { "rollback" } else { "commit" }.into());
-        self.send(connection, message).await.map(drop)
+        message.push(format!("select {}", commit::NUMBER));
+        let rows = last(self.send(connection, message).await?);
+        let number = rows.first().map(|row| row.text(0).to_owned()).unwrap_or_default();
+        if self.restore.rehearse {
+            return connection.roll_back().await.map_err(|incomplete| self.refused(incomplete));
+        }
+        match connection.send("commit".into()).await {
+            Err((Incomplete::Lost(lost), _)) => self.settle(&number, lost).await,
+            other => other.map(drop).map_err(|(incomplete, _)| self.refused(incomplete)),
+        }
+    }
+
+    async fn settle(&self, number: &str, lost: ConnectError) -> Result<(), RestoreError> {
+        let spare = Spare::new(self.restore.create.database);
+        let is_committed = commit::is_committed(&spare, number).await;
+        spare.close().await;
+        match is_committed {
+            Some(true) => Ok(()),
+            Some(false) => Err(lost.into()),
+            None => Err(RestoreError::Unanswered(lost)),
+        }
     }
 
     fn manifest(&self) -> &Manifest {

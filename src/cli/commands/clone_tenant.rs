@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::cli::column_value::column_and_value;
 use crate::cli::context::Context;
 use crate::cli::error::CommandResult;
 use crate::cli::exit_code::ExitCode;
@@ -48,14 +49,6 @@ pub(crate) struct CloneTenantArgs {
     /// Do everything but the commit, and say what it came to
     #[arg(long)]
     dry_run: bool,
-}
-
-fn column_and_value(given: &str) -> Result<(String, String), String> {
-    let (column, value) = given.split_once('=').ok_or("it is not of the form COLUMN=VALUE")?;
-    match column.is_empty() {
-        true => Err("it names no column".into()),
-        false => Ok((column.to_owned(), value.to_owned())),
-    }
 }
 
 fn mask(given: &str) -> Result<Mask, String> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use crate::cli::column_value::column_and_value;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, CommandResult, file_finding};
 use crate::cli::execution::ExecutionArgs;
@@ -80,14 +81,6 @@ pub(crate) struct CreateTenantArgs {
 
     #[command(flatten)]
     execution: ExecutionArgs,
-}
-
-fn column_and_value(given: &str) -> Result<(String, String), String> {
-    let (column, value) = given.split_once('=').ok_or("it is not of the form COLUMN=VALUE")?;
-    match column.is_empty() {
-        true => Err("it names no column".into()),
-        false => Ok((column.to_owned(), value.to_owned())),
-    }
 }
 
 pub(crate) async fn run(context: &mut Context, args: &CreateTenantArgs) -> CommandResult {

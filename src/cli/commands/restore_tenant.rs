@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
+use crate::cli::column_value::column_and_value;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, CommandResult};
 use crate::cli::exit_code::ExitCode;
@@ -48,14 +49,6 @@ pub(crate) struct RestoreTenantArgs {
     /// Do everything but the commit, and say what it came to
     #[arg(long)]
     dry_run: bool,
-}
-
-fn column_and_value(given: &str) -> Result<(String, String), String> {
-    let (column, value) = given.split_once('=').ok_or("it is not of the form COLUMN=VALUE")?;
-    match column.is_empty() {
-        true => Err("it names no column".into()),
-        false => Ok((column.to_owned(), value.to_owned())),
-    }
 }
 
 pub(crate) async fn run(context: &mut Context, args: &RestoreTenantArgs) -> CommandResult {

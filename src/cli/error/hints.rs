@@ -331,6 +331,9 @@ fn restore_hint(error: &RestoreError) -> Option<String> {
         RestoreError::Migrate(error) => return migrate_hint(error),
         RestoreError::Registry(error) => return registry_hint(error),
         RestoreError::Connect(error) => return connect_hint(error),
+        RestoreError::Unanswered(_) => {
+            "run the same command again: it says whether the tenant exists".into()
+        }
     };
     Some(text)
 }

@@ -223,7 +223,7 @@ fn restore_exit_code(error: &RestoreError) -> ExitCode {
         }
         RestoreError::Migrate(error) => migrate_exit_code(error),
         RestoreError::Registry(error) => registry_exit_code(error),
-        RestoreError::Connect(_) => ExitCode::Unreachable,
+        RestoreError::Connect(_) | RestoreError::Unanswered(_) => ExitCode::Unreachable,
     }
 }
 

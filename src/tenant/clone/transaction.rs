@@ -6,15 +6,12 @@ use crate::event::{Blockage, BlockageKind};
 use crate::migration::{holders_of_schema_lock, lock_key};
 use crate::name::SchemaName;
 use crate::pg::{
-    BEING_DELETED, ConnectError, Connection, Incomplete, Row, Spare, SqlError, identifier, literal,
-    qualified, search_path,
+    BEING_DELETED, Connection, Incomplete, Row, Spare, SqlError, identifier, literal, qualified,
+    search_path,
 };
 use crate::structure::{self, Structure};
-use crate::tenant::change::Patience;
+use crate::tenant::commit;
 use crate::tenant::create::NewTenant;
-
-/// How long a server that went away is waited for, to be asked whether a commit was made.
-const SETTLE_WITHIN: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// One attempt.
 pub(super) struct Transaction<'a> {
@@ -172,37 +169,20 @@ impl Transaction<'_> {
         let mut message = vec![format!("select set_config('search_path', {path}, true)")];
         let rows = self.clone.create.registrations(self.tenant).into_iter().map(|it| it.sql);
         message.extend(rows);
-        message.push("select pg_catalog.pg_current_xact_id()".into());
+        message.push(format!("select {}", commit::NUMBER));
         let answer = self.send(message.join(";\n")).await?;
         let id = answer.last().map(|rows| rows[0].text(0).to_owned()).unwrap_or_default();
         if self.clone.rehearse {
             return self.send("set constraints all immediate; rollback".into()).await.map(drop);
         }
         match self.connection.send("commit".into()).await {
-            Err((Incomplete::Lost(error), _)) => self.settle(&id, error).await,
+            Err((Incomplete::Lost(lost), _)) => match commit::is_committed(self.spare, &id).await {
+                Some(true) => Ok(()),
+                Some(false) => Err(lost.into()),
+                None => Err(CloneError::Unanswered(lost)),
+            },
             other => other.map(drop).map_err(|(incomplete, _)| self.refused(incomplete)),
         }
-    }
-
-    /// Asks the server what became of a commit of which nothing was heard.
-    async fn settle(&self, id: &str, lost: ConnectError) -> Result<(), CloneError> {
-        let question = format!("select pg_xact_status({}::xid8)", literal(id));
-        let mut patience = Patience::lasting(SETTLE_WITHIN);
-        while patience.is_left() {
-            match self.status(&question).await.as_deref() {
-                Some("committed") => return Ok(()),
-                Some("aborted") => return Err(lost.into()),
-                _ => patience.pause().await,
-            }
-        }
-        Err(CloneError::Unanswered(lost))
-    }
-
-    async fn status(&self, question: &str) -> Option<String> {
-        let mut lane = self.spare.lane().await;
-        lane.check().await;
-        let rows = lane.serve(0).await.ok()?.ask(question).await.ok()?;
-        rows.rows[0].get(0).map(str::to_owned)
     }
 
     async fn structure(&mut self, schema: &SchemaName) -> Result<Structure, CloneError> {
