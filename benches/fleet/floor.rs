@@ -31,6 +31,11 @@ impl Psql {
         self.feed("postgres", &format!("drop database if exists {name}; create database {name};"));
     }
 
+    pub(crate) fn copy_database(&self, from: &str, to: &str) {
+        self.drop_database(to);
+        self.feed("postgres", &format!("create database {to} template {from};"));
+    }
+
     pub(crate) fn drop_database(&self, name: &str) {
         self.feed("postgres", &format!("drop database {name} with (force);"));
     }

@@ -28,6 +28,10 @@ struct Options {
     /// How often each row is measured, from a new database; the median is shown
     #[arg(long, default_value_t = 1)]
     rounds: usize,
+    /// For large fleets: psql creates none, it is given a copy of ours, and the rows in which it would
+    /// are ours alone
+    #[arg(long)]
+    copied: bool,
     /// cargo says this to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
@@ -54,7 +58,7 @@ fn main() {
     let mut table = Table::default();
     for &jobs in &options.jobs {
         for _ in 0..options.rounds {
-            bench.round(options.tenants, jobs, &mut table);
+            bench.round(&options, jobs, &mut table);
         }
     }
     println!("{table}");
@@ -83,7 +87,8 @@ impl Bench {
     }
 
     /// Measures every row once, in new databases.
-    fn round(&self, tenants: usize, jobs: usize, table: &mut Table) {
+    fn round(&self, options: &Options, jobs: usize, table: &mut Table) {
+        let tenants = options.tenants;
         let jobs_text = jobs.to_string();
         let with_jobs = |arguments: &[&str]| {
             [arguments, &["--quiet", "--jobs", &jobs_text]]
@@ -105,9 +110,15 @@ impl Bench {
         }
         let file = workload.write_tenants(&names);
 
-        let floor = self.psql.create_tenants(b, jobs, &names, &workload);
-        let created = ours(a, &["create-tenant", "--from", &file]);
-        table.add("create tenants, 10 migrations each", jobs, created.expect_done(), floor);
+        let what = "create tenants, 10 migrations each";
+        if options.copied {
+            table.note(what, jobs, ours(a, &["create-tenant", "--from", &file]).expect_done());
+            self.psql.copy_database(a, b);
+        } else {
+            let floor = self.psql.create_tenants(b, jobs, &names, &workload);
+            let created = ours(a, &["create-tenant", "--from", &file]);
+            table.add(what, jobs, created.expect_done(), floor);
+        }
 
         workload.add_column();
         let floor = self.psql.apply(b, jobs, &names, &workload, 10..11, false);
@@ -117,7 +128,6 @@ impl Bench {
         let read = self.psql.read_histories(a, &names);
         let nothing = ours(a, &["migrate-schemas", "--tenants"]).expect_done();
         table.add("nothing pending", jobs, nothing, read);
-        table.note("  its memory", jobs, nothing);
 
         workload.add_index();
         let status = self.ours(a, &["status", "--quiet"]).expect_done();
@@ -130,7 +140,9 @@ impl Bench {
         for database in [a, b] {
             self.psql.drop_database(database);
         }
-        self.ten_pending(tenants, jobs, table);
+        if !options.copied {
+            self.ten_pending(tenants, jobs, table);
+        }
     }
 
     /// Measures ten migrations on schemas that have none.

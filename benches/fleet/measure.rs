@@ -103,7 +103,7 @@ impl fmt::Display for Table {
                 .filter_map(|(ours, floor)| Some((ours.seconds, floor.as_ref()?.seconds)))
                 .collect();
             if floors.is_empty() {
-                writeln!(f, "| {name} | {jobs} | | | | {memory:.1} MiB |")?;
+                writeln!(f, "| {name} | {jobs} | {ours:.2} s | | | {memory:.1} MiB |")?;
                 continue;
             }
             let floor = median(floors.iter().map(|(_, floor)| *floor));

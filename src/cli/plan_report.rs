@@ -196,6 +196,7 @@ fn script_options(options: &ExecuteOptions, server_version: u32) -> ScriptOption
         rehearse: false,
         application_name: "tenantctl".into(),
         server_version,
+        waits_for_disk: true,
     }
 }
 

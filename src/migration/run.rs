@@ -1,6 +1,8 @@
 //! One run: a few workers, each with a connection, take schemas from a queue; one schema's failure
 //! is its own, and what is busy is tried again.
 
+mod durable;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -9,6 +11,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
+use self::durable::Unflushed;
 use super::executor::{Executor, Mode, Outcome, Stop};
 use super::history::{self, Fleet, Found, History, LookError};
 use super::holders::Watch;
@@ -16,7 +19,7 @@ use super::interrupt::Urgency;
 use super::plan::Plan;
 use super::queue::{Creation, Planned, Queue, Task, Trial, Trials};
 use super::script::Registration;
-use super::worker::{Verdict, Worker};
+use super::worker::{self, Verdict, Worker};
 use crate::event::{Blockage, Cause, Event, Failure, Wave};
 use crate::name::SchemaName;
 use crate::pg::{ConnectError, Incomplete, Lane};
@@ -52,6 +55,7 @@ struct Run<'a> {
     failures: RefCell<Vec<Rc<Failure>>>,
     under_way: RefCell<HashMap<usize, Task>>,
     trials: RefCell<HashMap<Vec<usize>, Rc<Cell<Trial>>>>,
+    unflushed: Unflushed,
 }
 
 /// Carries out what there is to do for `fleet`; the schemas in `register` are created.
@@ -126,13 +130,14 @@ impl<'a> Run<'a> {
     }
 
     async fn wave(&self, tasks: Vec<Task>) {
-        let workers = self.executor.options.jobs.clamp(1, tasks.len().max(1));
+        let number = tasks.len();
+        let workers = self.executor.options.jobs.clamp(1, number.max(1));
         self.workers.set(workers);
         self.queue.add(tasks);
         let mut workers: Vec<Worker> = (0..workers).map(|number| self.worker(number)).collect();
         let work = async {
             // The others connect while it tries its plan.
-            self.connect(&mut workers[0]).await;
+            self.connect_first(&mut workers[0], number).await;
             join_all(workers.into_iter().enumerate().map(|(number, it)| self.work(number, it)))
                 .await;
             self.watch.end_looking();
@@ -191,6 +196,7 @@ impl<'a> Run<'a> {
             failures: RefCell::default(),
             under_way: RefCell::default(),
             trials: RefCell::default(),
+            unflushed: Unflushed::default(),
         }
     }
 
@@ -292,18 +298,30 @@ impl<'a> Run<'a> {
     /// One worker: takes tasks until there are none.
     async fn work(&self, number: usize, mut worker: Worker<'a>) {
         self.connect(&mut worker).await;
-        while let Some((task, mut trials)) = self.queue.next(self.executor.interrupt).await {
-            self.under_way.borrow_mut().insert(number, task.clone());
-            tokio::select! {
-                goes_on = self.attend(&mut worker, task, &mut trials) => if !goes_on { break },
-                // What is under way is cancelled on the server, and looked up, in `abandon`.
-                () = self.executor.interrupt.wait_for(Urgency::Now) => return,
-            }
-            self.under_way.borrow_mut().remove(&number);
+        tokio::select! {
+            () = self.take_tasks(number, &mut worker) => {}
+            // What is under way is cancelled on the server, and looked up, in `abandon`.
+            () = self.executor.interrupt.wait_for(Urgency::Now) => return,
         }
-        self.under_way.borrow_mut().remove(&number);
         self.workers.set(self.workers.get() - 1);
         worker.close().await;
+    }
+
+    async fn take_tasks(&self, number: usize, worker: &mut Worker<'_>) {
+        loop {
+            let mut goes_on = true;
+            while goes_on
+                && let Some((task, mut trials)) = self.queue.next(self.executor.interrupt).await
+            {
+                self.vouch_before_leaving(worker).await;
+                self.under_way.borrow_mut().insert(number, task.clone());
+                goes_on = self.attend(worker, task, &mut trials).await;
+                self.under_way.borrow_mut().remove(&number);
+            }
+            if !goes_on || !self.settle(worker).await {
+                return;
+            }
+        }
     }
 
     /// Tries one task, and looks and tries again for as long as that makes progress. Returns
@@ -317,13 +335,14 @@ impl<'a> Run<'a> {
         let begun = Instant::now();
         loop {
             let is_trial = trials.are_under_way();
-            let verdict = worker.attempt(&task, &self.watch, is_trial).await;
+            let (waits, sent) = (self.waits_for_disk(is_trial), Instant::now());
+            let verdict = worker.attempt(&task, &self.watch, is_trial, waits).await;
             if !verdict.is_lost() {
                 self.contact();
             }
             let after = match verdict {
                 Verdict::Applied { is_last: true, .. } => {
-                    self.applied(&task, begun.elapsed());
+                    self.committed(worker, &task, begun.elapsed(), waits.then_some(sent));
                     trials.end(Trial::Passed);
                     return true;
                 }
@@ -421,7 +440,7 @@ impl<'a> Run<'a> {
             Err(Sorted::UpToDate) => {
                 match after {
                     // The COMMIT whose answer was lost had happened.
-                    After::Lost(..) => self.applied(&task, begun.elapsed()),
+                    After::Lost(..) => self.committed(worker, &task, begun.elapsed(), None),
                     After::Applied | After::Changed => self.up_to_date(&task),
                 }
                 None
@@ -466,7 +485,7 @@ impl<'a> Run<'a> {
         after: &After,
     ) -> Option<(Found, Vec<History>)> {
         loop {
-            match worker.look(&task.schema).await {
+            match worker.look(std::slice::from_ref(&task.schema)).await {
                 Ok(mut fleet) => {
                     self.contact();
                     let (_, found) = fleet.schemas.pop().expect("one was asked for");
@@ -617,12 +636,16 @@ impl<'a> Run<'a> {
 
     /// Cancels on the server what is still running for this run, and looks up what became of it.
     async fn abandon(&self) {
-        let tasks: Vec<Task> = self.under_way.take().into_values().collect();
+        let mut tasks: Vec<Task> = self.under_way.take().into_values().collect();
+        tasks.extend(self.unflushed.take_all());
         let begun = Instant::now();
         let _ = tokio::time::timeout_at(begun + TERMINATE_WITHIN, self.terminate()).await;
         let names: Vec<SchemaName> = tasks.iter().map(|task| task.schema.clone()).collect();
         let look = async {
             let mut lane = self.executor.spare.lane().await;
+            if let Ok(connection) = lane.serve(0).await {
+                let _ = worker::flush(connection).await;
+            }
             history::read_over(&mut lane, &names, 0).await
         };
         let fleet = tokio::time::timeout_at(begun + LEAVE_WITHIN, look).await;
@@ -672,6 +695,9 @@ impl<'a> Run<'a> {
     }
 
     fn finish(self) -> Outcome {
+        for task in self.unflushed.take_all() {
+            self.fail(task.schema, task.from, Cause::Unknown.into());
+        }
         let mut outcome = self.outcome.take();
         let (fresh, deferred) = self.queue.drain();
         outcome.not_attempted.extend(fresh.into_iter().map(|task| task.schema));

@@ -41,6 +41,8 @@ pub struct ScriptOptions {
     pub application_name: String,
     /// The server's version, such as 150018: settings it does not know are left out.
     pub server_version: u32,
+    /// Whether the commit waits until the server has it on disk, as the role's settings have it.
+    pub waits_for_disk: bool,
 }
 
 /// Where a statement comes from.
@@ -389,6 +391,9 @@ impl Script {
 
     fn end(&mut self, options: &ScriptOptions) {
         self.push(Origin::End, "reset all");
+        if !options.waits_for_disk {
+            self.push(Origin::End, "set local synchronous_commit = off");
+        }
         self.push(Origin::End, if options.rehearse { "rollback" } else { "commit" });
     }
 }
@@ -744,6 +749,7 @@ mod tests {
             rehearse: false,
             application_name: "tenantctl".into(),
             server_version: 150_000,
+            waits_for_disk: true,
         }
     }
 

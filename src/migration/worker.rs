@@ -79,20 +79,62 @@ impl<'a> Worker<'a> {
         self.last_used = Instant::now();
     }
 
+    /// Opens the connection; returns whether it is known to lead straight to the server, and not to a
+    /// pooler.
+    pub(super) async fn connect_directly(&mut self) -> bool {
+        let direct = self.executor.database.connect_directly(&self.name).await;
+        self.last_used = Instant::now();
+        match direct {
+            Ok(Some(connection)) => {
+                self.lane.adopt(connection);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns since when the connection has been open.
+    pub(super) fn open_since(&self) -> Option<Instant> {
+        self.lane.open_since()
+    }
+
+    /// Whether the connection is replaced before the next schema.
+    pub(super) fn is_about_to_leave(&self) -> bool {
+        self.lane.is_due(1)
+    }
+
+    /// Commits something that waits for the disk, and with it for all that was committed before.
+    pub(super) async fn flush(&mut self) -> Result<(), Incomplete> {
+        let flushed = match self.lane.serve(0).await {
+            Ok(connection) => flush(connection).await,
+            Err(error) => return Err(Incomplete::Lost(error)),
+        };
+        if let Err(Incomplete::Lost(_)) = &flushed {
+            self.lane.abandon();
+        }
+        flushed
+    }
+
     pub(super) async fn close(mut self) {
         self.lane.close().await;
     }
 
     /// Carries out the first part of a task's plan: every file up to the first that cannot run in
     /// a transaction, or that one alone.
-    pub(super) async fn attempt(&mut self, task: &Task, watch: &Watch, is_trial: bool) -> Verdict {
+    pub(super) async fn attempt(
+        &mut self,
+        task: &Task,
+        watch: &Watch,
+        is_trial: bool,
+        waits_for_disk: bool,
+    ) -> Verdict {
         if self.last_used.elapsed() > IDLE {
             self.lane.check().await;
         }
         if self.lane.is_due(1) {
             self.leave_place().await;
         }
-        let verdict = self.attempt_part(task, watch, is_trial).await;
+        let verdict = self.attempt_part(task, watch, is_trial, waits_for_disk).await;
         self.last_used = Instant::now();
         verdict
     }
@@ -103,12 +145,18 @@ impl<'a> Worker<'a> {
         self.executor.spare.wait_until_gone(&self.name).await;
     }
 
-    /// Reads a schema's history again.
-    pub(super) async fn look(&mut self, schema: &SchemaName) -> Result<Fleet, LookError> {
-        history::read_over(&mut self.lane, std::slice::from_ref(schema), 0).await
+    /// Reads schemas' histories again.
+    pub(super) async fn look(&mut self, schemas: &[SchemaName]) -> Result<Fleet, LookError> {
+        history::read_over(&mut self.lane, schemas, 0).await
     }
 
-    async fn attempt_part(&mut self, task: &Task, watch: &Watch, is_trial: bool) -> Verdict {
+    async fn attempt_part(
+        &mut self,
+        task: &Task,
+        watch: &Watch,
+        is_trial: bool,
+        waits_for_disk: bool,
+    ) -> Verdict {
         let pending = &task.planned.plan.pending;
         let migrations = self.executor.migrations;
         let together = self.together(task).len();
@@ -127,7 +175,7 @@ impl<'a> Worker<'a> {
             Ok(connection) => (connection.server_version(), false),
             Err(error) => return Verdict::NoConnection(error),
         };
-        let options = self.script_options(task, server_version);
+        let options = ScriptOptions { waits_for_disk, ..self.script_options(task, server_version) };
         let subject = Subject {
             schema: &task.schema,
             history: &task.planned.history,
@@ -212,6 +260,7 @@ impl<'a> Worker<'a> {
             rehearse: options.mode == Mode::Rehearse,
             application_name: self.name.clone(),
             server_version,
+            waits_for_disk: true,
         }
     }
 
@@ -337,6 +386,22 @@ fn mention_of_either(
     let mut mentions = migrations.mentions(files, touched);
     mentions.extend(seeds.mentions(&all, touched));
     mentions.pop().filter(|_| mentions.is_empty())
+}
+
+/// Commits something, whatever the role's `synchronous_commit` says of waiting: as it does for any
+/// other client's commit. A message in the log of changes is the least that is written.
+pub(super) async fn flush(connection: &mut Connection) -> Result<(), Incomplete> {
+    let message = "begin isolation level read committed, read write; \
+         select pg_catalog.set_config('statement_timeout', '10s', true), \
+           pg_catalog.pg_logical_emit_message(true, 'tenantctl', ''); commit";
+    match connection.send(message.into()).await {
+        Ok(_) => Ok(()),
+        Err((Incomplete::Sql(error), _)) => {
+            connection.roll_back().await?;
+            Err(Incomplete::Sql(error))
+        }
+        Err((lost, _)) => Err(lost),
+    }
 }
 
 /// What was noticed while a script ran.

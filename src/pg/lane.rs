@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::connect::Database;
 use super::connection::Connection;
 use super::error::ConnectError;
@@ -18,6 +20,7 @@ pub struct Lane {
     database: Database,
     application_name: String,
     connection: Option<Connection>,
+    opened: Option<Instant>,
     served: usize,
     replace_after: usize,
 }
@@ -30,6 +33,7 @@ impl Lane {
             database: database.clone(),
             application_name: application_name.to_owned(),
             connection: None,
+            opened: None,
             served: 0,
             replace_after,
         }
@@ -52,10 +56,23 @@ impl Lane {
         }
         if self.connection.is_none() {
             self.connection = Some(self.database.connect(&self.application_name).await?);
+            self.opened = Some(Instant::now());
             self.served = 0;
         }
         self.served += units;
         Ok(self.connection.as_mut().expect("opened above"))
+    }
+
+    /// Takes over a connection that has just been opened.
+    pub(crate) fn adopt(&mut self, connection: Connection) {
+        self.connection = Some(connection);
+        self.opened = Some(Instant::now());
+        self.served = 0;
+    }
+
+    /// Returns since when the connection has been open; `None` where there is none.
+    pub(crate) fn open_since(&self) -> Option<Instant> {
+        self.opened.filter(|_| self.connection.is_some())
     }
 
     /// Forgets the connection if the server has ended it meanwhile, as `idle_session_timeout` says.

@@ -217,6 +217,7 @@ impl Proof<'_> {
             rehearse: true,
             application_name: self.name.clone(),
             server_version,
+            waits_for_disk: true,
         }
     }
 

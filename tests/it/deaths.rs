@@ -286,6 +286,29 @@ async fn a_restarted_server_is_waited_for() {
 }
 
 #[tokio::test]
+async fn what_a_crash_has_lost_is_done_again_and_told_of_once() {
+    // Only a commit that waits for the disk writes to it.
+    let server = OwnServer::start(&[("wal_writer_delay", "2s"), ("wal_writer_flush_after", "1GB")]);
+    let project = Project::new_on(&server.connection()).await;
+    project.add_many_tenants(400).await;
+    project.add_traces(1, 0.0);
+    let program = project.start("migrate-schemas --tenants --verbose --jobs 2");
+    let done = "select count(*) > 60 from pg_class where relname = 'after_1'";
+    eventually("some are done", async || project.query(done).await == "t").await;
+    server.crash();
+    server.start_again();
+    let output = program.ends();
+    let shown = project.shown(&output);
+    assert_eq!(output.status.code(), Some(0), "{shown}");
+    assert!(shown.starts_with("400 schemas migrated"), "{shown}");
+    assert_eq!(project.versions().await, "V1: 400");
+    for number in 1..=400 {
+        let line = format!("\nt{number}: applied V1 ");
+        assert_eq!(shown.matches(&line).count(), 1, "t{number}: {shown}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_stays_away_is_given_up() {
     let server = OwnServer::start(&[]);
     let project = Project::new_on(&server.connection()).await;

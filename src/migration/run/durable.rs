@@ -1,0 +1,184 @@
+//! Commits that do not wait for the disk, and what is told of them.
+//!
+//! A commit that waits for the disk vouches for every earlier one (Postgres documentation,
+//! "Asynchronous Commit": their order is kept). So most transactions of a run do not wait, and one of
+//! them does every now and then. A schema is told of as migrated once its commit is vouched for, not
+//! before: after a crash of the server it may be as it was.
+//!
+//! A connection that has been open all the while has seen no crash, as that ends every session. Only
+//! over such a one a commit vouches for others; what is left is looked up. Behind a pooler a
+//! connection says nothing of the server's sessions, and every commit waits.
+
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::super::executor::Mode;
+use super::super::history::{Found, LookError};
+use super::super::interrupt::Urgency;
+use super::super::queue::Task;
+use super::super::worker::Worker;
+use super::Run;
+use crate::name::SchemaName;
+use crate::pg::Incomplete;
+
+/// How often a commit waits for the disk.
+const EVERY: Duration = Duration::from_millis(50);
+
+/// A run of fewer schemas has nothing to gain.
+const FEW: usize = 8;
+
+/// What has been committed and is not vouched for.
+#[derive(Default)]
+pub(super) struct Unflushed {
+    is_allowed: Cell<bool>,
+    last_flush: Cell<Option<Instant>>,
+    committed: RefCell<Vec<Committed>>,
+}
+
+/// A schema whose commit was answered.
+struct Committed {
+    task: Task,
+    elapsed: Duration,
+    at: Instant,
+}
+
+impl Unflushed {
+    fn is_empty(&self) -> bool {
+        self.committed.borrow().is_empty()
+    }
+
+    /// Takes those that were answered from `since` on, and by `until`.
+    fn take(&self, since: Option<Instant>, until: Instant) -> Vec<Committed> {
+        let is_meant = |it: &Committed| since.is_none_or(|since| it.at >= since) && it.at <= until;
+        let (meant, others) = self.committed.take().into_iter().partition(is_meant);
+        self.committed.replace(others);
+        meant
+    }
+
+    /// Takes all of them.
+    pub(super) fn take_all(&self) -> Vec<Task> {
+        self.committed.take().into_iter().map(|it| it.task).collect()
+    }
+}
+
+impl<'a> Run<'a> {
+    /// Opens a run's first connection, and finds out whether commits may go without waiting: the
+    /// connection leads straight to the server, and there are enough of them.
+    pub(super) async fn connect_first(&self, worker: &mut Worker<'a>, tasks: usize) {
+        let is_worth_it =
+            tasks >= FEW && matches!(self.executor.options.mode, Mode::Apply | Mode::Create);
+        if !is_worth_it {
+            return self.connect(worker).await;
+        }
+        tokio::select! {
+            is_direct = worker.connect_directly() => self.unflushed.is_allowed.set(is_direct),
+            () = self.executor.interrupt.wait_for(Urgency::Now) => {}
+        }
+    }
+
+    /// Returns whether the next commit is to wait for the disk.
+    pub(super) fn waits_for_disk(&self, is_trial: bool) -> bool {
+        let last = self.unflushed.last_flush.get();
+        let is_due = last.is_none_or(|last| last.elapsed() >= EVERY);
+        if is_trial || is_due || !self.unflushed.is_allowed.get() {
+            self.unflushed.last_flush.set(Some(Instant::now()));
+            return true;
+        }
+        false
+    }
+
+    /// Tells of a schema whose commit was answered, or keeps it until another one vouches for it.
+    /// `waited_since` is when a commit that waited for the disk was sent.
+    pub(super) fn committed(
+        &self,
+        worker: &Worker<'_>,
+        task: &Task,
+        elapsed: Duration,
+        waited_since: Option<Instant>,
+    ) {
+        match waited_since {
+            Some(sent) => {
+                self.vouch(worker, sent);
+                self.applied(task, elapsed);
+            }
+            None => {
+                let (task, at) = (task.clone(), Instant::now());
+                self.unflushed.committed.borrow_mut().push(Committed { task, elapsed, at });
+            }
+        }
+    }
+
+    /// Tells of the schemas that a commit vouches for which was sent then, and waited for the disk.
+    fn vouch(&self, worker: &Worker<'_>, sent: Instant) {
+        if let Some(since) = worker.open_since() {
+            for it in self.unflushed.take(Some(since), sent) {
+                self.applied(&it.task, it.elapsed);
+            }
+        }
+    }
+
+    /// Lets a worker vouch for what it has seen, as its connection is about to be replaced.
+    pub(super) async fn vouch_before_leaving(&self, worker: &mut Worker<'_>) {
+        if worker.is_about_to_leave() && !self.unflushed.is_empty() {
+            let sent = Instant::now();
+            if worker.flush().await.is_ok() {
+                self.vouch(worker, sent);
+            }
+        }
+    }
+
+    /// Tells of everything that has been committed by now, once it is sure. Returns whether some of
+    /// it is to be done again: the server has lost it in a crash.
+    pub(super) async fn settle(&self, worker: &mut Worker<'_>) -> bool {
+        while !self.unflushed.is_empty() {
+            let sent = Instant::now();
+            match worker.flush().await {
+                Ok(()) => {
+                    self.vouch(worker, sent);
+                    return self.look_up(worker, self.unflushed.take(None, sent)).await;
+                }
+                Err(Incomplete::Lost(error)) if self.may_reconnect(&error).await => {}
+                // What could not be asked about is told of at the end.
+                Err(Incomplete::Lost(_)) => return false,
+                // A role that may not: what is there reaches the disk within a second by itself.
+                Err(Incomplete::Sql(_)) => {
+                    return self.look_up(worker, self.unflushed.take(None, sent)).await;
+                }
+            }
+        }
+        false
+    }
+
+    /// Looks up what became of commits that nobody vouches for. What is there now has been flushed.
+    async fn look_up(&self, worker: &mut Worker<'_>, committed: Vec<Committed>) -> bool {
+        if committed.is_empty() {
+            return false;
+        }
+        let names: Vec<SchemaName> = committed.iter().map(|it| it.task.schema.clone()).collect();
+        let fleet = loop {
+            match worker.look(&names).await {
+                Ok(fleet) => break fleet,
+                Err(LookError::Connect(error)) if self.may_reconnect(&error).await => {}
+                Err(_) => {
+                    self.unflushed.committed.borrow_mut().extend(committed);
+                    return false;
+                }
+            }
+        };
+        let mut is_to_be_done_again = false;
+        for (it, (_, found)) in committed.into_iter().zip(&fleet.schemas) {
+            match found {
+                Found::History(index) if self.is_done(&it.task, &fleet.histories[*index]) => {
+                    self.applied(&it.task, it.elapsed);
+                }
+                _ => {
+                    self.queue.give_back(it.task);
+                    is_to_be_done_again = true;
+                }
+            }
+        }
+        is_to_be_done_again
+    }
+}
