@@ -41,7 +41,7 @@ pub(super) async fn attempt(
     let mut session =
         Session { executor, connection, task, file, effects: Vec::new(), is_repeatable: true };
     let verdict = match session.run(&options).await {
-        Ok(()) => Verdict::Applied { files: 1, is_last: is_last(task) },
+        Ok(()) => Verdict::Applied { files: 1, is_last: is_last(task), has_waited: true },
         Err(verdict) => verdict,
     };
     // The lock ends with the session.

@@ -341,8 +341,8 @@ impl<'a> Run<'a> {
                 self.contact();
             }
             let after = match verdict {
-                Verdict::Applied { is_last: true, .. } => {
-                    self.committed(worker, &task, begun.elapsed(), waits.then_some(sent));
+                Verdict::Applied { is_last: true, has_waited, .. } => {
+                    self.committed(worker, &task, begun.elapsed(), has_waited.then_some(sent));
                     trials.end(Trial::Passed);
                     return true;
                 }

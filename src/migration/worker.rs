@@ -28,7 +28,8 @@ const IDLE: Duration = Duration::from_millis(10);
 /// What came of one attempt.
 pub(super) enum Verdict {
     /// So many of the plan's files were applied and recorded, and it may be that nothing is left.
-    Applied { files: usize, is_last: bool },
+    /// `has_waited` is whether the commit waited for the disk.
+    Applied { files: usize, is_last: bool, has_waited: bool },
     /// The schema is as it was, and will be again however often it is tried.
     Failed(Box<Failure>),
     /// The schema is as it was; somebody is using it.
@@ -208,7 +209,7 @@ impl<'a> Worker<'a> {
                 let migration = self.executor.migrations.label(pending[together]);
                 Verdict::Failed(Box::new(Cause::NotRehearsed { migration }.into()))
             }
-            Ok(()) => Verdict::Applied { files: together, is_last },
+            Ok(()) => Verdict::Applied { files: together, is_last, has_waited: waits_for_disk },
             Err(Sent::Refused(refused)) => {
                 let holders = Seen { holders, elapsed: begun.elapsed() };
                 self.judge(task, *refused, holders).await
