@@ -313,8 +313,8 @@ impl<'a> Run<'a> {
             while goes_on
                 && let Some((task, mut trials)) = self.queue.next(self.executor.interrupt).await
             {
-                self.vouch_before_leaving(worker).await;
                 self.under_way.borrow_mut().insert(number, task.clone());
+                self.vouch_before_leaving(worker).await;
                 goes_on = self.attend(worker, task, &mut trials).await;
                 self.under_way.borrow_mut().remove(&number);
             }

@@ -10,6 +10,7 @@
 //! connection says nothing of the server's sessions, and every commit waits.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -55,6 +56,12 @@ impl Unflushed {
         let (meant, others) = self.committed.take().into_iter().partition(is_meant);
         self.committed.replace(others);
         meant
+    }
+
+    /// Returns the schemas that were answered by `until`.
+    fn schemas(&self, until: Instant) -> Vec<SchemaName> {
+        let committed = self.committed.borrow();
+        committed.iter().filter(|it| it.at <= until).map(|it| it.task.schema.clone()).collect()
     }
 
     /// Takes all of them.
@@ -137,14 +144,14 @@ impl<'a> Run<'a> {
             match worker.flush().await {
                 Ok(()) => {
                     self.vouch(worker, sent);
-                    return self.look_up(worker, self.unflushed.take(None, sent)).await;
+                    return self.look_up(worker, sent).await;
                 }
                 Err(Incomplete::Lost(error)) if self.may_reconnect(&error).await => {}
                 // What could not be asked about is told of at the end.
                 Err(Incomplete::Lost(_)) => return false,
                 // A role that may not: what is there reaches the disk within a second by itself.
                 Err(Incomplete::Sql(_)) => {
-                    return self.look_up(worker, self.unflushed.take(None, sent)).await;
+                    return self.look_up(worker, sent).await;
                 }
             }
         }
@@ -152,25 +159,24 @@ impl<'a> Run<'a> {
     }
 
     /// Looks up what became of commits that nobody vouches for. What is there now has been flushed.
-    async fn look_up(&self, worker: &mut Worker<'_>, committed: Vec<Committed>) -> bool {
-        if committed.is_empty() {
+    async fn look_up(&self, worker: &mut Worker<'_>, until: Instant) -> bool {
+        let names = self.unflushed.schemas(until);
+        if names.is_empty() {
             return false;
         }
-        let names: Vec<SchemaName> = committed.iter().map(|it| it.task.schema.clone()).collect();
         let fleet = loop {
             match worker.look(&names).await {
                 Ok(fleet) => break fleet,
                 Err(LookError::Connect(error)) if self.may_reconnect(&error).await => {}
-                Err(_) => {
-                    self.unflushed.committed.borrow_mut().extend(committed);
-                    return false;
-                }
+                Err(_) => return false,
             }
         };
+        let found: HashMap<_, _> = fleet.schemas.into_iter().collect();
         let mut is_to_be_done_again = false;
-        for (it, (_, found)) in committed.into_iter().zip(&fleet.schemas) {
-            match found {
-                Found::History(index) if self.is_done(&it.task, &fleet.histories[*index]) => {
+        // Only now, so that an interrupt meanwhile finds them where they are.
+        for it in self.unflushed.take(None, until) {
+            match found.get(&it.task.schema) {
+                Some(Found::History(index)) if self.is_done(&it.task, &fleet.histories[*index]) => {
                     self.applied(&it.task, it.elapsed);
                 }
                 _ => {
