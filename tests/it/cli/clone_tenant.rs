@@ -253,7 +253,10 @@ async fn a_busy_source_is_waited_for() {
     let clone = project.start("clone-tenant acme globex");
     let waits = "select count(*) > 0 from pg_locks where not granted";
     eventually("it waits", async || project.query(waits).await == "t").await;
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    let waiting = "from pg_stat_activity join pg_locks using (pid) where not granted";
+    let first = project.query(&format!("select max(xact_start) {waiting}")).await;
+    let again = format!("select coalesce(max(xact_start) > '{first}', false) {waiting}");
+    eventually("it tries again", async || project.query(&again).await == "t").await;
     blocker.release().await;
     let output = clone.ends();
     assert!(output.status.success(), "{}", project.shown(&output));
