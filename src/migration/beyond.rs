@@ -6,7 +6,7 @@
 //! its `xmin`, and what it dropped, commented on or renamed is still locked by it. It is asked once
 //! a plan, as what a plan's first schema leaves alone is left alone by the others.
 
-use super::script::REFUSAL;
+use super::script::{REFUSAL, own_relations};
 use crate::name::SchemaName;
 use crate::pg::{identifier, literal};
 
@@ -62,29 +62,34 @@ pub(super) fn notes(schema: &SchemaName, path: &[String], used_up: bool) -> [Str
     // Everything below compares with this transaction's number, so that it needs one by now.
     let number = "select set_config('tenantctl.xid', \
                   pg_catalog.pg_current_xact_id()::text, true)";
-    let own = format!("space = {}::regnamespace", literal(&identifier(schema.as_str())));
-    let objects = objects("oid >= 16384");
+    let own = format!("{}::regnamespace", literal(&identifier(schema.as_str())));
     let around = around(path);
+    let things = objects(|_, space| format!("oid >= 16384 and {space} = {own}"));
+    let others = objects(|_, space| format!("oid >= 16384 and {space} in (0, {around})"));
     let notes = format!(
         "\
-with objects as (
-{objects}
+with own as (
+{things}
+), others as (
+{others}
 )
-select set_config('tenantctl.things', coalesce((select string_agg(classid || ':' || objid, ',')
-         from objects where {own}), ''), true),
+select set_config('tenantctl.writes', ({writes})::text, true),
+       set_config('tenantctl.things', coalesce((select string_agg(classid || ':' || objid, ',')
+         from own), ''), true),
        set_config('tenantctl.newest', greatest((select max(oid) from pg_catalog.pg_class),
          (select max(oid) from pg_catalog.pg_type), (select max(oid) from pg_catalog.pg_proc))::text, true),
        set_config('tenantctl.names', coalesce((select jsonb_object_agg(classid || ':' || objid,
            i.type || ' ' || i.identity)
-         from objects, pg_catalog.pg_identify_object(classid, objid, 0) as i where (space = 0 or space in ({around}))), '{{}}')::text, true),
+         from others, pg_catalog.pg_identify_object(classid, objid, 0) as i), '{{}}')::text, true),
        set_config('tenantctl.privileges', coalesce((select jsonb_object_agg(c.oid, coalesce(c.relacl::text, ''))
          from pg_catalog.pg_depend d join pg_catalog.pg_class c on c.oid = d.objid
         where d.refclassid = 'pg_catalog.pg_namespace'::regclass and d.refobjid in ({around})
           and d.classid = 'pg_catalog.pg_class'::regclass), '{{}}')::text, true),
        set_config('tenantctl.suspects', coalesce((select string_agg(classid || ':' || objid, ',')
          from ({suspects}) as w), ''), true)",
+        writes = writes(),
         suspects = match used_up {
-            true => written(path),
+            true => written(schema, path, false),
             false => "select 0 as classid, 0 as objid where false".into(),
         },
     );
@@ -100,7 +105,7 @@ pub(super) const USED_UP: &str = "select pg_catalog.pg_snapshot_xmax(\
 /// schema's.
 pub(super) fn check(schema: &SchemaName, path: &[String]) -> [String; 2] {
     let own = literal(&identifier(schema.as_str()));
-    let (written, locked) = (written(path), locked());
+    let (written, locked) = (written(schema, path, true), locked());
     let servers = SERVERS
         .map(|(catalog, what)| format!("when 'pg_catalog.{catalog}'::regclass then '{what}'"));
     let servers = servers.join(" ");
@@ -146,27 +151,59 @@ fn around(path: &[String]) -> String {
     if names.is_empty() { "null".into() } else { names.join(", ") }
 }
 
-/// Returns a query for the objects whose rows hold for `condition`, each with the schema it is in,
-/// 0 where it is in none.
-fn objects(condition: &str) -> String {
+/// Returns a query for the objects whose rows hold for a condition, which is told the catalog and
+/// its column for the schema; each with the schema it is in, 0 where it is in none.
+fn objects(condition: impl Fn(&str, &str) -> String) -> String {
     let in_a_schema = IN_A_SCHEMA.iter().map(|(catalog, space)| (*catalog, *space));
     let everybodys = EVERYBODYS.iter().map(|catalog| (*catalog, "0::oid"));
     let selects = in_a_schema.chain(everybodys).map(|(catalog, space)| {
         format!(
             "    select 'pg_catalog.{catalog}'::regclass::oid as classid, oid as objid, 0 as subid, \
-             {space} as space from pg_catalog.{catalog} where {condition}"
+             {space} as space from pg_catalog.{catalog} where {}",
+            condition(catalog, space)
         )
     });
     selects.collect::<Vec<_>>().join("\n    union all\n")
 }
 
+/// Returns an SQL expression: how many rows this session has written to each catalog and not yet
+/// reported, those of this transaction among them (Postgres documentation, "The Cumulative
+/// Statistics System").
+fn writes() -> String {
+    let catalogs = IN_A_SCHEMA.iter().map(|(catalog, _)| *catalog).chain(EVERYBODYS).chain([
+        "pg_namespace",
+        "pg_database",
+        "pg_constraint",
+        "pg_trigger",
+        "pg_class",
+        "pg_attribute",
+        "pg_shdepend",
+    ]);
+    let pairs: Vec<String> = catalogs.map(|it| format!("'{it}', {}", writes_to(it))).collect();
+    format!("jsonb_build_object({})", pairs.join(", "))
+}
+
+fn writes_to(catalog: &str) -> String {
+    let count = |what| format!("pg_stat_get_xact_tuples_{what}('pg_catalog.{catalog}'::regclass)");
+    format!("{} + {}", count("inserted"), count("updated"))
+}
+
+/// Returns a condition: this transaction wrote rows to the catalog, as far as the server counts.
+/// Where it does not, a catalog that large need not be read.
+fn has_written(catalog: &str) -> String {
+    format!(
+        "(select current_setting('track_counts') <> 'on' or {} <> \
+         (current_setting('tenantctl.writes')::jsonb ->> '{catalog}')::int8)",
+        writes_to(catalog)
+    )
+}
 /// Returns a query for the objects whose rows this transaction wrote, in whatever
-/// subtransaction.
+/// subtransaction; in the check, of those catalogs only that it has written to.
 ///
 /// A row that is seen and whose writer has not ended was written here. Writers older than this
 /// transaction need not be asked about, and those that may be younger than any the server knows are
 /// but old numbers that were used up before (`tenantctl.suspects`).
-fn written(path: &[String]) -> String {
+fn written(schema: &SchemaName, path: &[String], is_check: bool) -> String {
     let around = around(path);
     let xid = "(current_setting('tenantctl.xid')::int8 - age(xmin))";
     let is_ours = format!(
@@ -175,29 +212,52 @@ fn written(path: &[String]) -> String {
          then pg_catalog.pg_xact_status({xid}::text::xid8) = 'in progress' else true end"
     );
     let of = |alias: &str| is_ours.replace("xmin)", &format!("{alias}.xmin)"));
+    let if_written = |catalog: &str| if is_check { has_written(catalog) } else { "true".into() };
     // The row of a table, and the array over each type, come and go with the table and the type.
-    let objects = objects(&is_ours).replace(
-        "from pg_catalog.pg_type where",
-        "from pg_catalog.pg_type where typrelid = 0 and typcategory <> 'A' and",
-    );
+    let objects = objects(|catalog, _| {
+        let of_itself = match catalog {
+            "pg_type" => " and typrelid = 0 and typcategory <> 'A'",
+            _ => "",
+        };
+        format!("{}{of_itself} and {is_ours}", if_written(catalog))
+    });
+    let simple =
+        [("pg_namespace", "oid"), ("pg_database", "0::oid"), ("pg_constraint", "connamespace")];
+    let simple = simple.map(|(catalog, space)| {
+        format!(
+            "    select 'pg_catalog.{catalog}'::regclass, oid, 0, {space} from pg_catalog.{catalog} \
+             where {} and {is_ours}",
+            if_written(catalog)
+        )
+    });
+    // `pg_class` is the largest of all. It need not be read where as many of the schema's own rows
+    // were written as rows at all.
+    let beyond_own = match is_check {
+        true => format!(
+            "(select current_setting('track_counts') <> 'on' \
+             or current_setting('tenantctl.suspects') <> '' or {} <> \
+             (current_setting('tenantctl.writes')::jsonb ->> 'pg_class')::int8 + (
+         with {} select count(*) from own join pg_catalog.pg_class o using (oid) where {}))",
+            writes_to("pg_class"),
+            own_relations(schema),
+            of("o"),
+        ),
+        false => "true".into(),
+    };
     format!(
         "\
 {objects}
     union all
-    select 'pg_catalog.pg_namespace'::regclass, oid, 0, oid from pg_catalog.pg_namespace where {is_ours}
-    union all
-    select 'pg_catalog.pg_database'::regclass, oid, 0, 0 from pg_catalog.pg_database where {is_ours}
-    union all
-    select 'pg_catalog.pg_constraint'::regclass, oid, 0, connamespace from pg_catalog.pg_constraint where {is_ours}
+{simple}
     union all
     select 'pg_catalog.pg_trigger'::regclass, t.oid, 0, c.relnamespace
       from pg_catalog.pg_trigger t join pg_catalog.pg_class c on c.oid = t.tgrelid
-     where not t.tgisinternal and {of_t}
+     where {has_triggers} and not t.tgisinternal and {of_t}
     union all
     -- Who creates or alters a table locks it, but not who grants something on it. The first foreign
     -- key that points at a table rewrites its row as well.
     select 'pg_catalog.pg_class'::regclass, c.oid, 0, c.relnamespace from pg_catalog.pg_class c
-     where {of_c} and case when current_setting('tenantctl.privileges', true)::jsonb ? c.oid::text
+     where {beyond_own} and {of_c} and case when current_setting('tenantctl.privileges', true)::jsonb ? c.oid::text
            then current_setting('tenantctl.privileges', true)::jsonb ->> c.oid::text <> coalesce(c.relacl::text, '')
            else not exists (select from pg_catalog.pg_trigger t where t.tgrelid = c.oid and t.tgisinternal
              and age(t.xmin) <= 0) end
@@ -206,13 +266,17 @@ fn written(path: &[String]) -> String {
       from pg_catalog.pg_depend d
       join pg_catalog.pg_class c on c.oid = d.objid
       join pg_catalog.pg_attribute a on a.attrelid = c.oid
-     where d.refclassid = 'pg_catalog.pg_namespace'::regclass and d.refobjid in ({around})
+     where {has_columns} and d.refclassid = 'pg_catalog.pg_namespace'::regclass and d.refobjid in ({around})
        and d.classid = 'pg_catalog.pg_class'::regclass and a.attacl is not null and {of_a}
     union all
     select d.classid, d.objid, d.objsubid, c.relnamespace
       from pg_catalog.pg_shdepend d join pg_catalog.pg_class c on c.oid = d.objid
-     where d.classid = 'pg_catalog.pg_class'::regclass and d.deptype = 'a'
+     where {has_owners} and d.classid = 'pg_catalog.pg_class'::regclass and d.deptype = 'a'
        and d.dbid = (select oid from pg_catalog.pg_database where datname = current_database()) and {of_d}",
+        simple = simple.join("\n    union all\n"),
+        has_triggers = if_written("pg_trigger"),
+        has_columns = if_written("pg_attribute"),
+        has_owners = if_written("pg_shdepend"),
         of_t = of("t"),
         of_c = of("c"),
         of_a = of("a"),

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join, try_join_all};
 
 use super::Width;
 use crate::name::SchemaName;
@@ -131,7 +131,9 @@ pub(crate) async fn read_over(
     schemas: &[SchemaName],
     more: usize,
 ) -> Result<Fleet, LookError> {
-    let tables = tables(lane, schemas).await?;
+    // They connect while the catalog is read.
+    let mut others = others(lane, schemas.len(), more);
+    let (tables, ()) = try_join(tables(lane, schemas), open(&mut others)).await?;
     let with_table: Vec<(SchemaName, Width)> = schemas
         .iter()
         .zip(&tables)
@@ -141,7 +143,7 @@ pub(crate) async fn read_over(
         })
         .collect();
 
-    let digests = digests(lane, &with_table, more).await?;
+    let digests = digests(lane, others, &with_table).await?;
     let mut fleet =
         Fleet { schemas: Vec::with_capacity(schemas.len()), histories: vec![History::default()] };
     let known = distinct(lane, &with_table, &digests, &mut fleet.histories).await?;
@@ -203,15 +205,20 @@ async fn tables(lane: &mut Lane, schemas: &[SchemaName]) -> Result<Vec<Table>, L
     }
     let names: Vec<String> = schemas.iter().map(|schema| literal(schema.as_str())).collect();
     let question = format!(
-        "select n.oid is not null, c.oid is not null, v.atttypid::regtype::text, \
+        "with histories as (select c.relnamespace, v.atttypid::regtype::text as width, \
            (select count(*) from pg_attribute a where a.attrelid = c.oid and not a.attisdropped \
-             and a.attname in ('version', 'name', 'applied_on', 'checksum')), \
-           coalesce(obj_description(n.oid, 'pg_namespace') = {}, false) \
+             and a.attname in ('version', 'name', 'applied_on', 'checksum')) as columns \
+           from pg_class c \
+           left join pg_attribute v on v.attrelid = c.oid and v.attname = 'version' \
+           where c.relname = '{HISTORY_TABLE}' and c.relkind in ('r', 'p', 'v', 'm', 'f')), \
+         deleted as (select objoid from pg_description where description = {} \
+           and classoid = 'pg_namespace'::regclass and objsubid = 0) \
+         select n.oid is not null, h.relnamespace is not null, h.width, h.columns, \
+           d.objoid is not null \
          from unnest(array[{}]::text[]) with ordinality as w(name, position) \
-         left join pg_namespace n on n.nspname::text = w.name \
-         left join pg_class c on c.relnamespace = n.oid and c.relname = '{HISTORY_TABLE}' \
-           and c.relkind in ('r', 'p', 'v', 'm', 'f') \
-         left join pg_attribute v on v.attrelid = c.oid and v.attname = 'version' \
+         left join pg_namespace n on n.nspname = w.name \
+         left join histories h on h.relnamespace = n.oid \
+         left join deleted d on d.objoid = n.oid \
          order by w.position",
         literal(BEING_DELETED),
         names.join(", ")
@@ -233,40 +240,41 @@ fn table(row: &Row) -> Table {
 
 type Digest = Result<String, SqlError>;
 
-/// Digests the histories, in chunks spread over `lane` and at most `more` others.
+/// Digests the histories, in chunks spread over `lane` and the others that are open.
 async fn digests(
     lane: &mut Lane,
+    mut others: Vec<Lane>,
     tables: &[(SchemaName, Width)],
-    more: usize,
 ) -> Result<Vec<Digest>, LookError> {
-    let chunks = tables.len().div_ceil(HISTORIES_PER_STATEMENT);
-    let name = format!("tenantctl look {:08x}", fastrand::u32(..));
-    let mut others = others(lane, &name, more.min(chunks.saturating_sub(1))).await?;
+    others.retain(Lane::is_open);
     let share = tables.len().div_ceil(others.len() + 1).max(HISTORIES_PER_STATEMENT);
     let lanes = std::iter::once(&mut *lane).chain(&mut others);
     let shares = tables.chunks(share).zip(lanes);
     let digests = try_join_all(shares.map(|(share, lane)| digest_share(lane, share))).await?;
-    let is_alone = others.is_empty();
-    for mut lane in others {
-        lane.close().await;
-    }
-    if !is_alone {
+    if let Some(first) = others.first() {
+        let name = first.application_name().to_owned();
+        join_all(others.iter_mut().map(Lane::close)).await;
         lane.wait_until_gone(&name).await;
     }
     Ok(digests.into_iter().flatten().collect())
 }
 
-/// Opens `number` other connections, or as many as the server has room for.
-async fn others(lane: &Lane, name: &str, number: usize) -> Result<Vec<Lane>, LookError> {
-    let open = (0..number).map(|_| async {
-        let mut lane = lane.another(name);
+/// Returns as many other connections, not yet open, as there is work for beside one.
+fn others(lane: &Lane, schemas: usize, most: usize) -> Vec<Lane> {
+    let name = format!("tenantctl look {:08x}", fastrand::u32(..));
+    let chunks = schemas.div_ceil(HISTORIES_PER_STATEMENT);
+    (0..most.min(chunks.saturating_sub(1))).map(|_| lane.another(&name)).collect()
+}
+
+/// Opens them, or as many as the server has room for.
+async fn open(lanes: &mut [Lane]) -> Result<(), LookError> {
+    let open = lanes.iter_mut().map(|lane| async {
         match lane.serve(0).await {
-            Ok(_) => Ok(Some(lane)),
-            Err(error) if error.is_too_many_clients() => Ok(None),
-            Err(error) => Err(LookError::from(error)),
+            Err(error) if !error.is_too_many_clients() => Err(LookError::from(error)),
+            _ => Ok(()),
         }
     });
-    Ok(try_join_all(open).await?.into_iter().flatten().collect())
+    try_join_all(open).await.map(drop)
 }
 
 async fn digest_share(

@@ -568,7 +568,20 @@ fn may_drop(subject: Subject<'_>) -> bool {
 fn note_own_relations(schema: &SchemaName) -> String {
     format!(
         "\
-with tables as (
+with {}
+select set_config('tenantctl.own', coalesce(string_agg(oid::text, ','), ''), true),
+       set_config('tenantctl.mark', (select max(oid)::text from pg_catalog.pg_class), true)
+  from own",
+        own_relations(schema)
+    )
+}
+
+/// Returns the SQL of common table expressions, of which `own` is the oids of the schema's own
+/// relations.
+pub(super) fn own_relations(schema: &SchemaName) -> String {
+    format!(
+        "\
+tables as (
     select d.objid as oid from pg_catalog.pg_depend d
      where d.refclassid = 'pg_catalog.pg_namespace'::regclass
        and d.refobjid = {own}::regnamespace and d.classid = 'pg_catalog.pg_class'::regclass
@@ -584,10 +597,7 @@ with tables as (
 ), own as (
     select oid from heaps union all
     select i.indexrelid from heaps join pg_catalog.pg_index i on i.indrelid = heaps.oid
-)
-select set_config('tenantctl.own', coalesce(string_agg(oid::text, ','), ''), true),
-       set_config('tenantctl.mark', (select max(oid)::text from pg_catalog.pg_class), true)
-  from own",
+)",
         own = literal(&identifier(schema.as_str()))
     )
 }

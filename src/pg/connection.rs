@@ -132,12 +132,13 @@ impl Connection {
     /// Asks `question`, one statement that changes nothing, and returns its rows.
     ///
     /// It runs in a read-only transaction of its own whose settings do not depend on the role's
-    /// defaults: no statement timeout, and a search path of `pg_catalog` alone.
+    /// defaults: no statement timeout, and a search path of `pg_catalog` alone. It is not compiled:
+    /// over large catalogs Postgres would, which takes a new session longer than the answer.
     pub async fn ask(&mut self, question: &str) -> Result<Rows, Incomplete> {
         let message = format!(
             "begin isolation level read committed, read only; \
              set local search_path = pg_catalog; set local statement_timeout = 0; \
-             set local lock_timeout = '10s'; {question}; commit"
+             set local lock_timeout = '10s'; set local jit = off; {question}; commit"
         );
         match self.send_for(message, 1).await {
             Err(Incomplete::Sql(error)) if !error.fatal => {

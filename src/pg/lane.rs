@@ -44,6 +44,16 @@ impl Lane {
         Self::new(&self.database, application_name, self.replace_after)
     }
 
+    /// Returns what the connection is called in `pg_stat_activity`.
+    pub fn application_name(&self) -> &str {
+        &self.application_name
+    }
+
+    /// Whether there is a connection.
+    pub fn is_open(&self) -> bool {
+        self.connection.is_some()
+    }
+
     /// Whether the connection would be replaced before it serves `units`.
     pub fn is_due(&self, units: usize) -> bool {
         self.connection.is_some() && self.served + units > self.replace_after
