@@ -6,6 +6,8 @@
 //! its `xmin`, and what it dropped, commented on or renamed is still locked by it. It is asked once
 //! a plan, as what a plan's first schema leaves alone is left alone by the others.
 
+use std::collections::BTreeSet;
+
 use super::script::{REFUSAL, own_relations};
 use crate::name::SchemaName;
 use crate::pg::{identifier, literal};
@@ -97,9 +99,19 @@ select set_config('tenantctl.writes', ({writes})::text, true),
     [number.to_owned(), off, notes, on]
 }
 
-/// Returns a question: whether the server has used up half of the numbers of transactions.
-pub(super) const USED_UP: &str = "select pg_catalog.pg_snapshot_xmax(\
-     pg_catalog.pg_current_snapshot())::text::int8 > 2147480000";
+/// Returns a question about the server, before a plan is tried: whether it has used up half of the
+/// numbers of transactions; and whether nothing but the tables named `tables` would be changed by
+/// who alters one of them: none of these has children, and no event trigger waits for it.
+pub(super) fn question(tables: &BTreeSet<&str>) -> String {
+    let names: Vec<String> = tables.iter().map(|it| literal(it)).collect();
+    format!(
+        "select pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::int8 > 2147480000, \
+         not exists (select from pg_catalog.pg_event_trigger where evtenabled <> 'D') \
+         and not exists (select from pg_catalog.pg_class \
+                          where relname = any (array[{}]::text[]) and relhassubclass)",
+        names.join(", ")
+    )
+}
 
 /// Returns the statement that fails when this transaction changed anything that is not the
 /// schema's.

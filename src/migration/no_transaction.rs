@@ -32,7 +32,8 @@ pub(super) async fn attempt(
     task: &Task,
     file: usize,
 ) -> Verdict {
-    let connection = match executor.database.connect_directly(&options.application_name).await {
+    let connection = match executor.database.connect_directly(&options.application_name, &[]).await
+    {
         Ok(Some(connection)) => connection,
         Ok(None) => return Verdict::Failed(Box::new(Cause::Pooled.into())),
         Err(error) => return Verdict::NoConnection(error),
@@ -41,7 +42,12 @@ pub(super) async fn attempt(
     let mut session =
         Session { executor, connection, task, file, effects: Vec::new(), is_repeatable: true };
     let verdict = match session.run(&options).await {
-        Ok(()) => Verdict::Applied { files: 1, is_last: is_last(task), has_waited: true },
+        Ok(()) => Verdict::Applied {
+            files: 1,
+            is_last: is_last(task),
+            has_waited: true,
+            is_proven: false,
+        },
         Err(verdict) => verdict,
     };
     // The lock ends with the session.

@@ -128,7 +128,7 @@ async fn refuse_pooler(
     let (Some(migration), Mode::Apply | Mode::Create) = (alone, mode) else {
         return Ok(());
     };
-    match database.connect_directly("tenantctl").await? {
+    match database.connect_directly("tenantctl", &[]).await? {
         Some(connection) => {
             connection.close().await;
             Ok(())

@@ -39,6 +39,8 @@ pub(super) enum Trial {
     UnderWay,
     /// It stays within its schema, or need not.
     Passed,
+    /// It changes tables of its schema and nothing else, wherever these are the schema's own.
+    Proven,
     /// It does not, and is not started again.
     Refused,
 }
@@ -133,7 +135,7 @@ impl Task {
 
     /// Whether nobody is trying its plan, and nobody found that it must not be.
     pub(super) fn may_start(&self) -> bool {
-        matches!(self.trial(), Trial::Due | Trial::Passed)
+        matches!(self.trial(), Trial::Due | Trial::Passed | Trial::Proven)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Every migration run in a new schema, to be looked at and rolled back.
 
+use std::collections::BTreeSet;
+
 use super::beyond;
 use super::history::History;
 use super::script::{Creating, Origin, Script, ScriptOptions, Subject};
@@ -28,7 +30,8 @@ pub(crate) async fn replay(
     schema: &SchemaName,
     options: &ScriptOptions,
 ) -> Result<(), ReplayError> {
-    let used_up = connection.ask(beyond::USED_UP).await.map_err(lost)?.rows[0].flag(0);
+    let used_up =
+        connection.ask(&beyond::question(&BTreeSet::new())).await.map_err(lost)?.rows[0].flag(0);
     let files: Vec<usize> = (0..migrations.folder().files().len()).collect();
     let creation = Creating {
         is_new: true,

@@ -18,7 +18,7 @@ use super::holders::Watch;
 use super::interrupt::Urgency;
 use super::plan::Plan;
 use super::queue::{Creation, Planned, Queue, Task, Trial, Trials};
-use super::script::Registration;
+use super::script::{self, Registration};
 use super::worker::{self, Verdict, Worker};
 use crate::event::{Blockage, Cause, Event, Failure, Wave};
 use crate::name::SchemaName;
@@ -45,6 +45,8 @@ const MOST_LOOKS: u32 = 5;
 /// One run's state, shared by its workers.
 struct Run<'a> {
     executor: Executor<'a>,
+    /// What the workers' sessions have from their start.
+    session: Vec<(&'static str, String)>,
     name: String,
     queue: Queue,
     watch: Watch,
@@ -64,7 +66,14 @@ pub(super) async fn carry_out(
     fleet: Fleet,
     register: HashMap<SchemaName, Vec<Registration>>,
 ) -> Outcome {
-    let run = Run::new(executor);
+    // The connection is open: it is what looked.
+    let server_version = match executor.spare.lane().await.serve(0).await {
+        Ok(connection) => Some(connection.server_version()),
+        Err(_) => None,
+    };
+    let statement_timeout = executor.options.statement_timeout;
+    let session = server_version.map(|it| script::session(statement_timeout, it));
+    let run = Run::new(executor, session.unwrap_or_default());
     let tasks = run.tasks(fleet, register);
     executor.observer.observe(&Event::Begun { schemas: tasks.len() });
     run.waves(tasks).await;
@@ -133,13 +142,10 @@ impl<'a> Run<'a> {
         let number = tasks.len();
         let workers = self.executor.options.jobs.clamp(1, number.max(1));
         self.workers.set(workers);
+        self.allow_not_waiting(number);
         self.queue.add(tasks);
-        let mut workers: Vec<Worker> = (0..workers).map(|number| self.worker(number)).collect();
         let work = async {
-            // The others connect while it tries its plan.
-            self.connect_first(&mut workers[0], number).await;
-            join_all(workers.into_iter().enumerate().map(|(number, it)| self.work(number, it)))
-                .await;
+            join_all((0..workers).map(|number| self.work(number))).await;
             self.watch.end_looking();
         };
         let looking = self.watch.run(self.executor.spare, &self.name);
@@ -182,9 +188,10 @@ impl<'a> Run<'a> {
         true
     }
 
-    fn new(executor: Executor<'a>) -> Self {
+    fn new(executor: Executor<'a>, session: Vec<(&'static str, String)>) -> Self {
         Self {
             executor,
+            session,
             // Shown by `pg_stat_activity`, where the workers of this run are found by it.
             name: format!("tenantctl {:08x} ", fastrand::u32(..)),
             queue: Queue::default(),
@@ -285,6 +292,10 @@ impl<'a> Run<'a> {
     fn worker(&self, number: usize) -> Worker<'a> {
         let name = format!("{}{number}", self.name);
         let lane = Lane::new(self.executor.database, &name, SCHEMAS_PER_CONNECTION);
+        let lane = match self.may_not_wait() {
+            true => lane.with_session(self.session.clone()),
+            false => lane,
+        };
         Worker::new(self.executor, lane, number, name)
     }
 
@@ -296,7 +307,8 @@ impl<'a> Run<'a> {
     }
 
     /// One worker: takes tasks until there are none.
-    async fn work(&self, number: usize, mut worker: Worker<'a>) {
+    async fn work(&self, number: usize) {
+        let mut worker = self.worker(number);
         self.connect(&mut worker).await;
         tokio::select! {
             () = self.take_tasks(number, &mut worker) => {}
@@ -335,15 +347,15 @@ impl<'a> Run<'a> {
         let begun = Instant::now();
         loop {
             let is_trial = trials.are_under_way();
-            let (waits, sent) = (self.waits_for_disk(is_trial), Instant::now());
+            let (waits, sent) = (self.waits_for_disk(worker, is_trial), Instant::now());
             let verdict = worker.attempt(&task, &self.watch, is_trial, waits).await;
             if !verdict.is_lost() {
                 self.contact();
             }
             let after = match verdict {
-                Verdict::Applied { is_last: true, has_waited, .. } => {
+                Verdict::Applied { is_last: true, has_waited, is_proven, .. } => {
                     self.committed(worker, &task, begun.elapsed(), has_waited.then_some(sent));
-                    trials.end(Trial::Passed);
+                    trials.end(if is_proven { Trial::Proven } else { Trial::Passed });
                     return true;
                 }
                 Verdict::Applied { files, .. } => {

@@ -6,6 +6,7 @@
 //! an *audit* after them, which refuses what left the schema; and the history rows. A refusal is a
 //! failing cast, so that everything fits in one message and nothing is wrapped in a DO block.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -150,6 +151,8 @@ pub struct Registration {
     pub what: String,
 }
 
+const BEGIN: &str = "begin isolation level read committed, read write";
+
 /// The comment on a schema whose creation takes more than one transaction, until it is complete.
 pub const BEING_CREATED: &str = "tenantctl: being created";
 
@@ -164,6 +167,40 @@ impl Script {
     /// transactions, or not.
     pub(super) fn trial(subject: Subject<'_>, options: &ScriptOptions, used_up: bool) -> Self {
         Self::transaction(subject, options, Some(used_up))
+    }
+
+    /// Returns the transaction that applies `subject`'s files and records them where each of their
+    /// statements changes but one of `tables` ([`MigrationSet::own_tables`]), in as few words as can
+    /// be: where the schema has these tables itself, nothing is left for the audit to find, and the
+    /// history is compared by the statement that adds to it. A session may have what is the same for
+    /// all schemas from its start ([`session`]).
+    ///
+    /// What this refuses is to be tried again by [`Self::apply`], which says why.
+    pub(super) fn brief(
+        subject: Subject<'_>,
+        options: &ScriptOptions,
+        tables: &BTreeSet<&str>,
+        has_session: bool,
+    ) -> Self {
+        let mut script = Self::default();
+        match has_session {
+            true => {
+                script.push(Origin::Begin, BEGIN);
+                let path = path(subject.schema, options);
+                script.push(Origin::Begin, format!("set local search_path = {path}"));
+                let timeout = milliseconds(options.lock_timeout);
+                script.push(Origin::Begin, format!("set local lock_timeout = '{timeout}'"));
+            }
+            false => script.open(subject, options),
+        }
+        script.push(Origin::Guard, brief_guard(subject.schema, tables));
+        for &file in subject.files {
+            script
+                .file(subject.migrations, file, None, |statement| Origin::File { file, statement });
+        }
+        script.push(Origin::Record, history_rows_after(subject));
+        script.commit(options);
+        script
     }
 
     fn transaction(
@@ -240,7 +277,7 @@ impl Script {
     }
 
     fn open(&mut self, subject: Subject<'_>, options: &ScriptOptions) {
-        self.push(Origin::Begin, "begin isolation level read committed, read write");
+        self.push(Origin::Begin, BEGIN);
         self.push(Origin::Begin, settings(subject.schema, options, true));
     }
 
@@ -391,6 +428,10 @@ impl Script {
 
     fn end(&mut self, options: &ScriptOptions) {
         self.push(Origin::End, "reset all");
+        self.commit(options);
+    }
+
+    fn commit(&mut self, options: &ScriptOptions) {
         if !options.waits_for_disk {
             self.push(Origin::End, "set local synchronous_commit = off");
         }
@@ -432,30 +473,45 @@ pub(super) fn settings(
     options: &ScriptOptions,
     for_transaction: bool,
 ) -> String {
-    let milliseconds = |timeout: Option<Duration>| {
-        timeout.map_or_else(|| "0".into(), |it| format!("{}ms", it.as_millis().max(1)))
-    };
-    let tail = options.path.iter().map(String::as_str);
-    let path = search_path(std::iter::once(schema.as_str()).chain(tail));
     let mut settings = vec![
-        ("search_path", path),
-        ("lock_timeout", milliseconds(options.lock_timeout)),
-        ("statement_timeout", milliseconds(options.statement_timeout)),
-        ("idle_in_transaction_session_timeout", "60s".into()),
+        ("search_path", path(schema, options)),
         ("application_name", options.application_name.clone()),
+        ("lock_timeout", milliseconds(options.lock_timeout)),
     ];
-    if options.server_version >= 140_000 {
-        // The server notices within half a second that its client was killed, and lets go of the
-        // locks; without it a backend finishes its statement first.
-        settings.push(("client_connection_check_interval", "500ms".into()));
-    }
-    if options.server_version >= 170_000 {
-        settings.push(("transaction_timeout", "0".into()));
-    }
+    settings.extend(session(options.statement_timeout, options.server_version));
     let calls = settings.iter().map(|(name, value)| {
         format!("set_config('{name}', {}, {for_transaction})", literal(value))
     });
     format!("select {}", calls.collect::<Vec<_>>().join(",\n       "))
+}
+
+/// Returns the settings that are the same for all schemas of a run, on a server of this version.
+pub(super) fn session(
+    statement_timeout: Option<Duration>,
+    server_version: u32,
+) -> Vec<(&'static str, String)> {
+    let mut settings = vec![
+        ("statement_timeout", milliseconds(statement_timeout)),
+        ("idle_in_transaction_session_timeout", "60s".into()),
+    ];
+    if server_version >= 140_000 {
+        // The server notices within half a second that its client was killed, and lets go of the
+        // locks; without it a backend finishes its statement first.
+        settings.push(("client_connection_check_interval", "500ms".into()));
+    }
+    if server_version >= 170_000 {
+        settings.push(("transaction_timeout", "0".into()));
+    }
+    settings
+}
+
+fn path(schema: &SchemaName, options: &ScriptOptions) -> String {
+    let tail = options.path.iter().map(String::as_str);
+    search_path(std::iter::once(schema.as_str()).chain(tail))
+}
+
+fn milliseconds(timeout: Option<Duration>) -> String {
+    timeout.map_or_else(|| "0".into(), |it| format!("{}ms", it.as_millis().max(1)))
 }
 
 /// Fails unless the schema exists and nobody else works on it. The lock ends with the transaction.
@@ -465,8 +521,22 @@ fn lock_guard(schema: &SchemaName) -> String {
             format!("to_regnamespace({}) is null", literal(&identifier(schema.as_str()))),
             "no-schema",
         ),
-        (format!("not pg_catalog.pg_try_advisory_xact_lock({})", lock_key(schema)), "locked"),
+        is_locked(schema),
     ])
+}
+
+fn is_locked(schema: &SchemaName) -> (String, &'static str) {
+    (format!("not pg_catalog.pg_try_advisory_xact_lock({})", lock_key(schema)), "locked")
+}
+
+/// Fails unless the schema has these tables itself and nobody else works on it.
+fn brief_guard(schema: &SchemaName, tables: &BTreeSet<&str>) -> String {
+    let lacks = |table: &&str| {
+        let condition = format!("to_regclass({}) is null", literal(&qualified(schema, table)));
+        (condition, "no-table")
+    };
+    let conditions: Vec<_> = tables.iter().map(lacks).chain([is_locked(schema)]).collect();
+    refuse_when(&conditions)
 }
 
 /// Fails when the schema exists, or somebody else works on it.
@@ -497,23 +567,34 @@ fn half_made_guard(schema: &SchemaName) -> String {
 /// snapshot is taken after the lock.
 fn history_guard(subject: Subject<'_>) -> String {
     let table = qualified(subject.schema, HISTORY_TABLE);
-    let word = "history-changed";
     match subject.history.width {
-        Some(_) => {
-            let changed = format!("{DIGEST} <> {}", literal(&subject.history.digest));
-            format!("{} from {table}", refuse_when(&[(changed, word)]))
+        Some(_) => format!("{} from {table}", refuse_when(&[has_changed(subject)])),
+        None => {
+            let is_there = format!("to_regclass({}) is not null", literal(&table));
+            refuse_when(&[(is_there, HISTORY_CHANGED)])
         }
-        None => refuse_when(&[(format!("to_regclass({}) is not null", literal(&table)), word)]),
     }
+}
+
+const HISTORY_CHANGED: &str = "history-changed";
+
+fn has_changed(subject: Subject<'_>) -> (String, &'static str) {
+    (format!("{DIGEST} <> {}", literal(&subject.history.digest)), HISTORY_CHANGED)
 }
 
 /// Returns a statement that fails with `tenantctl:WORD` in its message when a condition holds.
 fn refuse_when(conditions: &[(String, &str)]) -> String {
+    unless(conditions, "integer", 0)
+}
+
+/// Returns the same, which otherwise returns `number`.
+fn unless(conditions: &[(String, &str)], kind: &str, number: i64) -> String {
     let mut sql = String::from("select cast(case");
     for (condition, word) in conditions {
         let _ = write!(sql, "\n    when {condition}\n    then '{REFUSAL}{word}'");
     }
-    sql + "\n    else '0' end as integer)"
+    let _ = write!(sql, "\n    else '{number}' end as {kind})");
+    sql
 }
 
 /// Returns the statement that makes a history table as refinery makes it.
@@ -677,7 +758,7 @@ select cast(coalesce(case
 }
 
 /// Whether one of the files has a version that does not fit refinery's default width.
-fn needs_more_room(subject: Subject<'_>) -> bool {
+pub(super) fn needs_more_room(subject: Subject<'_>) -> bool {
     subject.files.iter().any(|&file| subject.migrations.file(file).checksum_narrow.is_none())
 }
 
@@ -709,6 +790,20 @@ pub(super) fn widening(subject: Subject<'_>) -> Vec<String> {
 /// Returns the statement that records the files as applied, as refinery records them, in the
 /// width of this history table.
 pub(super) fn history_rows(subject: Subject<'_>) -> String {
+    insert_rows(subject, |version| version.to_string())
+}
+
+/// Returns the same, which fails unless the history is what the plan was made from.
+fn history_rows_after(subject: Subject<'_>) -> String {
+    let table = qualified(subject.schema, HISTORY_TABLE);
+    let mut is_first = true;
+    insert_rows(subject, |version| match std::mem::take(&mut is_first) {
+        true => format!("({} from {table})", unless(&[has_changed(subject)], "bigint", version)),
+        false => version.to_string(),
+    })
+}
+
+fn insert_rows(subject: Subject<'_>, mut version: impl FnMut(i64) -> String) -> String {
     let width = match subject.history.width {
         Some(Width::Int4) if needs_more_room(subject) => Width::Int8,
         Some(width) => width,
@@ -720,7 +815,7 @@ pub(super) fn history_rows(subject: Subject<'_>) -> String {
         .iter()
         .map(|&index| {
             let file = subject.migrations.file(index);
-            let (version, name) = (file.version, literal(&file.name));
+            let (version, name) = (version(file.version), literal(&file.name));
             let checksum = file.checksum(width).expect("the width was chosen to fit");
             format!("({version}, {name}, '{now}', '{checksum}')")
         })

@@ -1,6 +1,7 @@
 //! The migrations of one folder together with what is needed to run them.
 
 use std::cell::OnceCell;
+use std::collections::BTreeSet;
 
 use super::plan;
 use super::script::DROPPED;
@@ -82,6 +83,13 @@ impl MigrationSet {
             )
         };
         files.iter().any(|&file| self.source(file).allowed.iter().any(leaves))
+    }
+
+    /// Returns the tables that `files` change, each once, where every statement is known to change
+    /// such a table and nothing else ([`Statement::own_table`]).
+    pub(super) fn own_tables(&self, files: &[usize]) -> Option<BTreeSet<&str>> {
+        let statements = files.iter().flat_map(|&file| self.statements(file));
+        statements.map(|it| it.own_table.as_deref()).collect()
     }
 
     /// Returns the width of a history table that is made now: refinery's default, unless a version

@@ -1,5 +1,6 @@
 //! One worker: sends one schema's script over its own connection, and says what came of it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -9,7 +10,7 @@ use super::executor::{Executor, Mode};
 use super::history::{self, Fleet, LookError};
 use super::holders::{self, Watch};
 use super::no_transaction;
-use super::queue::Task;
+use super::queue::{Task, Trial};
 use super::script::{
     self, Creating, Message, Origin, REFUSAL, Script, ScriptOptions, Step, Subject,
 };
@@ -28,8 +29,9 @@ const IDLE: Duration = Duration::from_millis(10);
 /// What came of one attempt.
 pub(super) enum Verdict {
     /// So many of the plan's files were applied and recorded, and it may be that nothing is left.
-    /// `has_waited` is whether the commit waited for the disk.
-    Applied { files: usize, is_last: bool, has_waited: bool },
+    /// `has_waited` is whether the commit waited for the disk, `is_proven` whether the plan can
+    /// change nothing but tables of its schema wherever these are the schema's own.
+    Applied { files: usize, is_last: bool, has_waited: bool, is_proven: bool },
     /// The schema is as it was, and will be again however often it is tried.
     Failed(Box<Failure>),
     /// The schema is as it was; somebody is using it.
@@ -80,18 +82,9 @@ impl<'a> Worker<'a> {
         self.last_used = Instant::now();
     }
 
-    /// Opens the connection; returns whether it is known to lead straight to the server, and not to a
-    /// pooler.
-    pub(super) async fn connect_directly(&mut self) -> bool {
-        let direct = self.executor.database.connect_directly(&self.name).await;
-        self.last_used = Instant::now();
-        match direct {
-            Ok(Some(connection)) => {
-                self.lane.adopt(connection);
-                true
-            }
-            _ => false,
-        }
+    /// Whether the connection is known to lead straight to the server, and not to a pooler.
+    pub(super) fn is_direct(&self) -> bool {
+        self.lane.is_direct()
     }
 
     /// Returns since when the connection has been open.
@@ -165,23 +158,31 @@ impl<'a> Worker<'a> {
             return self.attempt_alone(task, pending[0], watch).await;
         }
         let is_last = together == pending.len();
-        let (server_version, used_up) = match self.lane.serve(1).await {
-            Ok(connection) if is_trial => match connection.ask(beyond::USED_UP).await {
-                Ok(rows) => (connection.server_version(), rows.rows[0].flag(0)),
-                Err(Incomplete::Lost(error)) => return self.lost(error),
-                Err(Incomplete::Sql(error)) => {
-                    return Verdict::Failed(Box::new(Cause::Sql(error).into()));
-                }
-            },
-            Ok(connection) => (connection.server_version(), false),
+        let files = &pending[..together];
+        let tables = self.own_tables(task, files);
+        let connection = match self.lane.serve(1).await {
+            Ok(connection) => connection,
             Err(error) => return Verdict::NoConnection(error),
+        };
+        let server_version = connection.server_version();
+        let (used_up, is_proven) = match is_trial {
+            true => {
+                match connection.ask(&beyond::question(&tables.clone().unwrap_or_default())).await {
+                    Ok(rows) => (rows.rows[0].flag(0), rows.rows[0].flag(1) && tables.is_some()),
+                    Err(Incomplete::Lost(error)) => return self.lost(error),
+                    Err(Incomplete::Sql(error)) => {
+                        return Verdict::Failed(Box::new(Cause::Sql(error).into()));
+                    }
+                }
+            }
+            false => (false, task.planned.trial.get() == Trial::Proven),
         };
         let options = ScriptOptions { waits_for_disk, ..self.script_options(task, server_version) };
         let subject = Subject {
             schema: &task.schema,
             history: &task.planned.history,
             migrations,
-            files: &pending[..together],
+            files,
             creation: task.creation.as_ref().map(|it| Creating {
                 is_new: it.is_new,
                 may_be_there: it.may_be_there,
@@ -190,6 +191,24 @@ impl<'a> Worker<'a> {
                 template: self.executor.template,
             }),
         };
+        let applied =
+            Verdict::Applied { files: together, is_last, has_waited: waits_for_disk, is_proven };
+        if let Some(tables) = tables.filter(|_| is_proven) {
+            let script = Script::brief(subject, &options, &tables, self.lane.has_session());
+            match self.carry_out(&script, watch).await {
+                Ok(()) => return applied,
+                Err((Sent::Refused(refused), seen)) if refused.is_passing() => {
+                    return self.judge(task, *refused, seen).await;
+                }
+                // The whole transaction says what is wrong, if anything is.
+                Err((Sent::Refused(_), _)) => {
+                    if let Err(error) = self.roll_back().await {
+                        return Verdict::Lost(error);
+                    }
+                }
+                Err((Sent::Lost(error), _)) => return self.lost(error),
+            }
+        }
         let script = match self.executor.options.mode {
             Mode::Baseline => Script::baseline(subject, &options),
             Mode::Seed => Script::seed(subject, &options, is_trial.then_some(used_up)),
@@ -200,22 +219,27 @@ impl<'a> Worker<'a> {
                 Script::apply(subject, &options)
             }
         };
-        let begun = Instant::now();
-        watch.begin(self.number);
-        let sent = self.send(&script).await;
-        let holders = watch.end(self.number);
-        match sent {
+        match self.carry_out(&script, watch).await {
             Ok(()) if self.executor.options.mode == Mode::Rehearse && !is_last => {
                 let migration = self.executor.migrations.label(pending[together]);
                 Verdict::Failed(Box::new(Cause::NotRehearsed { migration }.into()))
             }
-            Ok(()) => Verdict::Applied { files: together, is_last, has_waited: waits_for_disk },
-            Err(Sent::Refused(refused)) => {
-                let holders = Seen { holders, elapsed: begun.elapsed() };
-                self.judge(task, *refused, holders).await
-            }
-            Err(Sent::Lost(error)) => self.lost(error),
+            Ok(()) => applied,
+            Err((Sent::Refused(refused), seen)) => self.judge(task, *refused, seen).await,
+            Err((Sent::Lost(error), _)) => self.lost(error),
         }
+    }
+
+    /// Returns the tables that the files change, where they are known to change nothing else, and
+    /// all there is to do is to apply them.
+    fn own_tables(&self, task: &Task, files: &[usize]) -> Option<BTreeSet<&'a str>> {
+        let options = self.executor.options;
+        let is_plain = matches!(options.mode, Mode::Apply | Mode::Rehearse)
+            && !options.one_by_one
+            && files.len() == task.planned.plan.pending.len()
+            && task.planned.history.width.is_some();
+        let migrations = self.executor.migrations;
+        is_plain.then(|| migrations.own_tables(files)).flatten()
     }
 
     /// Returns the files that run in one transaction: those up to the first that cannot.
@@ -265,6 +289,15 @@ impl<'a> Worker<'a> {
         }
     }
 
+    /// Sends a script while somebody watches what it waits for.
+    async fn carry_out(&mut self, script: &Script, watch: &Watch) -> Result<(), (Sent, Seen)> {
+        let begun = Instant::now();
+        watch.begin(self.number);
+        let sent = self.send(script).await;
+        let holders = watch.end(self.number);
+        sent.map_err(|sent| (sent, Seen { holders, elapsed: begun.elapsed() }))
+    }
+
     async fn send(&mut self, script: &Script) -> Result<(), Sent> {
         for message in script.messages(self.executor.options.one_by_one) {
             let connection = self.lane.serve(0).await.map_err(Sent::Lost)?;
@@ -289,15 +322,18 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Rolls back, and says what a refused statement means.
-    async fn judge(&mut self, task: &Task, refused: Refused, seen: Seen) -> Verdict {
-        let connection = match self.lane.serve(0).await {
-            Ok(connection) => connection,
-            Err(error) => return Verdict::Lost(error),
-        };
-        if connection.roll_back().await.is_err() {
+    async fn roll_back(&mut self) -> Result<(), ConnectError> {
+        if self.lane.serve(0).await?.roll_back().await.is_err() {
             // The server rolls back by itself when the connection ends.
             self.lane.abandon();
+        }
+        Ok(())
+    }
+
+    /// Rolls back, and says what a refused statement means.
+    async fn judge(&mut self, task: &Task, refused: Refused, seen: Seen) -> Verdict {
+        if let Err(error) = self.roll_back().await {
+            return Verdict::Lost(error);
         }
         match refused.refusal() {
             Some("no-schema") if refused.step.origin == Origin::Audit => {
@@ -441,6 +477,16 @@ impl Refused {
         let index = located.map(|(index, _)| index).or(running.map(|(_, index)| *index));
         let step = script.steps[index.expect("a message has a statement")].clone();
         Self { step, offset: located.map(|(_, offset)| offset), error }
+    }
+
+    /// Whether it may do another time what it did not now.
+    fn is_passing(&self) -> bool {
+        let error = &self.error;
+        self.refusal() == Some("locked")
+            || error.is_lock_not_available()
+            || error.is_conflict()
+            // Cancelled, by somebody or by `statement_timeout`.
+            || error.is("57014")
     }
 
     /// Returns the word with which the guard or the audit refused.

@@ -125,14 +125,16 @@ impl Database {
         }
     }
 
-    /// Opens a connection whose session is ours alone, or returns `None` where a pooler stands in
-    /// between: a setting given at start-up reaches the server's session only when the connection
-    /// leads straight to it.
+    /// Opens a connection whose session is ours alone and has these settings from its start, or
+    /// returns `None` where a pooler stands in between: a setting given at start-up reaches the
+    /// server's session only when the connection leads straight to it.
     pub async fn connect_directly(
         &self,
         application_name: &str,
+        settings: &[(&str, String)],
     ) -> Result<Option<Connection>, ConnectError> {
-        let options = self.options.clone().options([("tenantctl.session", "direct")]);
+        let ours = [("tenantctl.session", "direct".to_owned())];
+        let options = self.options.clone().options(ours.iter().chain(settings).cloned());
         let database = Self { options, ..self.clone() };
         let mut connection = match database.connect(application_name).await {
             // PgBouncer: `unsupported startup parameter: options`.

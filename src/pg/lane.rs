@@ -19,7 +19,9 @@ const GOODBYE: Duration = Duration::from_millis(200);
 pub struct Lane {
     database: Database,
     application_name: String,
+    settings: Option<Vec<(&'static str, String)>>,
     connection: Option<Connection>,
+    is_direct: bool,
     opened: Option<Instant>,
     served: usize,
     replace_after: usize,
@@ -32,11 +34,30 @@ impl Lane {
         Self {
             database: database.clone(),
             application_name: application_name.to_owned(),
+            settings: None,
             connection: None,
+            is_direct: false,
             opened: None,
             served: 0,
             replace_after,
         }
+    }
+
+    /// Sets what the sessions of this lane have from their start, where no pooler stands in between
+    /// ([`Lane::is_direct`]).
+    pub(crate) fn with_session(self, settings: Vec<(&'static str, String)>) -> Self {
+        Self { settings: Some(settings), ..self }
+    }
+
+    /// Whether there is a connection which is known to lead straight to the server, with the
+    /// settings of [`Lane::with_session`].
+    pub(crate) fn is_direct(&self) -> bool {
+        self.is_direct && self.connection.is_some()
+    }
+
+    /// Whether the connection's session has had settings from its start.
+    pub(crate) fn has_session(&self) -> bool {
+        self.is_direct() && self.settings.as_ref().is_some_and(|it| !it.is_empty())
     }
 
     /// Returns another lane to the same database, not yet connected.
@@ -65,7 +86,7 @@ impl Lane {
             self.close().await;
         }
         if self.connection.is_none() {
-            self.connection = Some(self.database.connect(&self.application_name).await?);
+            self.connection = Some(self.connect().await?);
             self.opened = Some(Instant::now());
             self.served = 0;
         }
@@ -73,11 +94,16 @@ impl Lane {
         Ok(self.connection.as_mut().expect("opened above"))
     }
 
-    /// Takes over a connection that has just been opened.
-    pub(crate) fn adopt(&mut self, connection: Connection) {
-        self.connection = Some(connection);
-        self.opened = Some(Instant::now());
-        self.served = 0;
+    async fn connect(&mut self) -> Result<Connection, ConnectError> {
+        let (database, name) = (&self.database, &self.application_name);
+        if let Some(settings) = &self.settings
+            && let Some(connection) = database.connect_directly(name, settings).await?
+        {
+            self.is_direct = true;
+            return Ok(connection);
+        }
+        self.is_direct = false;
+        database.connect(name).await
     }
 
     /// Returns since when the connection has been open; `None` where there is none.

@@ -21,6 +21,17 @@ pub fn literal(value: &str) -> String {
     }
 }
 
+/// Returns the literal of a text array, whose elements are values or NULL (Postgres documentation,
+/// "Array Input and Output Syntax").
+pub fn array<'a>(values: impl IntoIterator<Item = Option<&'a str>>) -> String {
+    let element = |value: Option<&str>| match value {
+        Some(value) => format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"")),
+        None => "NULL".into(),
+    };
+    let elements: Vec<String> = values.into_iter().map(element).collect();
+    literal(&format!("{{{}}}", elements.join(",")))
+}
+
 /// Returns `"schema"."name"`.
 pub fn qualified(schema: &SchemaName, name: &str) -> String {
     format!("{}.{}", identifier(schema.as_str()), identifier(name))
@@ -52,6 +63,12 @@ mod tests {
     fn a_literal_cannot_end_early() {
         assert_eq!(literal("o'brien"), "'o''brien'");
         assert_eq!(literal(r"a\'b"), r" E'a\\''b'");
+    }
+
+    #[test]
+    fn an_array_keeps_what_is_in_its_elements() {
+        let values = [Some("a"), None, Some("NULL"), Some(""), Some(r#"o'b"c\d,{e}"#)];
+        assert_eq!(array(values), r#" E'{"a",NULL,"NULL","","o''b\\"c\\\\d,{e}"}'"#);
     }
 
     #[test]

@@ -143,7 +143,7 @@ impl DumpTenant<'_> {
         observer: &dyn Observer,
     ) -> Result<Dumped, DumpError> {
         self.check_path(path)?;
-        let connection = self.database.connect_directly("tenantctl").await?;
+        let connection = self.database.connect_directly("tenantctl", &[]).await?;
         let mut connection = connection.ok_or(DumpError::Pooled)?;
         let program = find_pg_dump(connection.server_version())?;
         let is_registered = self.registry.schemas(&mut connection).await?.contains(schema);

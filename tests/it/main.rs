@@ -11,6 +11,7 @@ mod hooks;
 mod interrupts;
 mod locks;
 mod no_transaction;
+mod own_tables;
 mod pooler;
 mod resolve;
 mod server;

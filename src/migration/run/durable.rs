@@ -17,7 +17,6 @@ use tokio::time::Instant;
 
 use super::super::executor::Mode;
 use super::super::history::{Found, LookError};
-use super::super::interrupt::Urgency;
 use super::super::queue::Task;
 use super::super::worker::Worker;
 use super::Run;
@@ -71,25 +70,22 @@ impl Unflushed {
 }
 
 impl<'a> Run<'a> {
-    /// Opens a run's first connection, and finds out whether commits may go without waiting: the
-    /// connection leads straight to the server, and there are enough of them.
-    pub(super) async fn connect_first(&self, worker: &mut Worker<'a>, tasks: usize) {
-        let is_worth_it =
-            tasks >= FEW && matches!(self.executor.options.mode, Mode::Apply | Mode::Create);
-        if !is_worth_it {
-            return self.connect(worker).await;
-        }
-        tokio::select! {
-            is_direct = worker.connect_directly() => self.unflushed.is_allowed.set(is_direct),
-            () = self.executor.interrupt.wait_for(Urgency::Now) => {}
-        }
+    /// Notes whether commits of a wave of so many tasks may go without waiting.
+    pub(super) fn allow_not_waiting(&self, tasks: usize) {
+        let is_known = matches!(self.executor.options.mode, Mode::Apply | Mode::Create);
+        self.unflushed.is_allowed.set(is_known && tasks >= FEW);
     }
 
-    /// Returns whether the next commit is to wait for the disk.
-    pub(super) fn waits_for_disk(&self, is_trial: bool) -> bool {
+    /// Whether commits may go without waiting, over connections that lead straight to the server.
+    pub(super) fn may_not_wait(&self) -> bool {
+        self.unflushed.is_allowed.get()
+    }
+
+    /// Returns whether the next commit over a worker's connection is to wait for the disk.
+    pub(super) fn waits_for_disk(&self, worker: &Worker<'_>, is_trial: bool) -> bool {
         let last = self.unflushed.last_flush.get();
         let is_due = last.is_none_or(|last| last.elapsed() >= EVERY);
-        if is_trial || is_due || !self.unflushed.is_allowed.get() {
+        if is_trial || is_due || !self.may_not_wait() || !worker.is_direct() {
             self.unflushed.last_flush.set(Some(Instant::now()));
             return true;
         }
@@ -119,7 +115,7 @@ impl<'a> Run<'a> {
 
     /// Tells of the schemas that a commit vouches for which was sent then, and waited for the disk.
     fn vouch(&self, worker: &Worker<'_>, sent: Instant) {
-        if let Some(since) = worker.open_since() {
+        if let Some(since) = worker.open_since().filter(|_| worker.is_direct()) {
             for it in self.unflushed.take(Some(since), sent) {
                 self.applied(&it.task, it.elapsed);
             }

@@ -18,6 +18,7 @@ mod excerpt;
 mod finding;
 mod grammar;
 mod header;
+mod own_table;
 mod pieces;
 mod position;
 mod rules;

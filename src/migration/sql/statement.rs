@@ -1,6 +1,7 @@
 //! One statement of a migration file.
 
 use super::grammar::{self, Kind, Node, child, has};
+use super::own_table::own_table;
 use super::pieces::{Piece, Pieces, pieces};
 use super::position::Cursor;
 use super::rules::bare_changes;
@@ -25,6 +26,9 @@ pub struct Statement {
     /// The names without a schema that it changes without a lock that would tell where they were
     /// found, as Postgres stores them.
     pub bare_changes: Vec<String>,
+    /// The table that it alone changes, named without a schema, where it is known to run nobody's
+    /// code: `alter table notes add column note text`. As Postgres stores its name.
+    pub own_table: Option<String>,
     kind: String,
     concurrent_index: Option<ConcurrentIndex>,
     table: Option<TableName>,
@@ -107,6 +111,7 @@ fn statement(text: &str, piece: &Piece, cursor: &mut Cursor) -> Statement {
         alone: piece.alone,
         is_concurrent: piece.node.as_ref().is_some_and(is_concurrent),
         bare_changes: piece.node.as_ref().map_or_else(Vec::new, bare_changes),
+        own_table: piece.node.as_ref().filter(|_| !piece.alone).and_then(own_table),
         kind: piece.node.as_ref().map_or_else(|| first_words(text), kind),
         concurrent_index: piece.node.as_ref().and_then(concurrent_index),
         table: piece.node.as_ref().and_then(table),

@@ -15,7 +15,7 @@ pub(super) async fn look(look: &mut Look<'_>) -> Result<Server, DoctorError> {
     if server.is_standby {
         look.findings.push(Finding::Standby);
     }
-    match look.doctor.database.connect_directly("tenantctl doctor").await {
+    match look.doctor.database.connect_directly("tenantctl doctor", &[]).await {
         Ok(Some(connection)) => connection.close().await,
         Ok(None) => look.findings.push(Finding::Pooler),
         // One connection is enough for everything else.

@@ -751,10 +751,10 @@ async fn a_dry_run_prints_the_sql_and_changes_nothing() {
     -- what everything below runs with
     begin isolation level read committed, read write;
     select set_config('search_path', '"globex", "public"', true),
+           set_config('application_name', 'tenantctl', true),
            set_config('lock_timeout', '[time]', true),
            set_config('statement_timeout', '0', true),
            set_config('idle_in_transaction_session_timeout', '60s', true),
-           set_config('application_name', 'tenantctl', true),
            set_config('client_connection_check_interval', '[time]', true);
 
     -- go on only where the schema is there, nobody else works on it, and its history is what this was made from
@@ -850,10 +850,10 @@ async fn a_dry_run_prints_the_sql_and_changes_nothing() {
     -- what everything below runs with
     begin isolation level read committed, read write;
     select set_config('search_path', '"acme", "public"', true),
+           set_config('application_name', 'tenantctl', true),
            set_config('lock_timeout', '[time]', true),
            set_config('statement_timeout', '0', true),
            set_config('idle_in_transaction_session_timeout', '60s', true),
-           set_config('application_name', 'tenantctl', true),
            set_config('client_connection_check_interval', '[time]', true);
 
     -- go on only where the schema is there, nobody else works on it, and its history is what this was made from
@@ -1038,10 +1038,10 @@ async fn nothing_was_initialised() {
     -- what everything below runs with
     begin isolation level read committed, read write;
     select set_config('search_path', '"public"', true),
+           set_config('application_name', 'tenantctl', true),
            set_config('lock_timeout', '[time]', true),
            set_config('statement_timeout', '0', true),
            set_config('idle_in_transaction_session_timeout', '60s', true),
-           set_config('application_name', 'tenantctl', true),
            set_config('client_connection_check_interval', '[time]', true);
 
     -- go on only where the schema is there, nobody else works on it, and its history is what this was made from
@@ -1234,10 +1234,10 @@ async fn what_cannot_run_in_a_transaction_is_dry_run_apart() {
     -- what everything below runs with
     begin isolation level read committed, read write;
     select set_config('search_path', '"acme", "public"', true),
+           set_config('application_name', 'tenantctl', true),
            set_config('lock_timeout', '[time]', true),
            set_config('statement_timeout', '0', true),
            set_config('idle_in_transaction_session_timeout', '60s', true),
-           set_config('application_name', 'tenantctl', true),
            set_config('client_connection_check_interval', '[time]', true);
 
     -- go on only where the schema is there, nobody else works on it, and its history is what this was made from
@@ -1289,10 +1289,10 @@ async fn what_cannot_run_in_a_transaction_is_dry_run_apart() {
 
     -- what everything below runs with
     select set_config('search_path', '"acme", "public"', false),
+           set_config('application_name', 'tenantctl', false),
            set_config('lock_timeout', '[time]', false),
            set_config('statement_timeout', '0', false),
            set_config('idle_in_transaction_session_timeout', '60s', false),
-           set_config('application_name', 'tenantctl', false),
            set_config('client_connection_check_interval', '[time]', false);
 
     -- migrations/tenant/V2__index.sql
@@ -1308,10 +1308,10 @@ async fn what_cannot_run_in_a_transaction_is_dry_run_apart() {
     -- what everything below runs with
     begin isolation level read committed, read write;
     select set_config('search_path', '"acme", "public"', true),
+           set_config('application_name', 'tenantctl', true),
            set_config('lock_timeout', '[time]', true),
            set_config('statement_timeout', '0', true),
            set_config('idle_in_transaction_session_timeout', '60s', true),
-           set_config('application_name', 'tenantctl', true),
            set_config('client_connection_check_interval', '[time]', true);
 
     -- the same checks again, on the history as it is by then

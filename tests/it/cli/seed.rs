@@ -332,10 +332,10 @@ async fn a_dry_run_shows_the_sql_and_changes_nothing() {
     -- what everything below runs with
     begin isolation level read committed, read write;
     select set_config('search_path', '"acme", "public"', true),
+           set_config('application_name', 'tenantctl', true),
            set_config('lock_timeout', '[time]', true),
            set_config('statement_timeout', '0', true),
            set_config('idle_in_transaction_session_timeout', '60s', true),
-           set_config('application_name', 'tenantctl', true),
            set_config('client_connection_check_interval', '[time]', true);
 
     -- go on only where the schema is there and nobody else works on it

@@ -14,4 +14,4 @@ pub(crate) use own_server::OwnServer;
 pub(crate) use program::Program;
 #[allow(unused_imports, reason = "for the tests of commands")]
 pub(crate) use project::Project;
-pub(crate) use waiting::eventually;
+pub(crate) use waiting::{Blocker, eventually};
