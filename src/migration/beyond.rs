@@ -107,8 +107,9 @@ pub(super) fn question(tables: &BTreeSet<&str>) -> String {
     format!(
         "select pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::int8 > 2147480000, \
          not exists (select from pg_catalog.pg_event_trigger where evtenabled <> 'D') \
-         and not exists (select from pg_catalog.pg_class \
-                          where relname = any (array[{}]::text[]) and relhassubclass)",
+         and not exists (select from pg_catalog.pg_inherits i \
+                           join pg_catalog.pg_class c on c.oid = i.inhparent \
+                          where c.relname = any (array[{}]::text[]))",
         names.join(", ")
     )
 }

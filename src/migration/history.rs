@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use futures_util::future::{join_all, try_join, try_join_all};
+use futures_util::future::{try_join, try_join_all};
 
 use super::Width;
 use crate::name::SchemaName;
@@ -24,6 +24,9 @@ const HISTORIES_PER_STATEMENT: usize = 64;
 /// Histories that one connection reads before it is replaced: each leaves a table and an index in
 /// the backend's caches, about 15 kB.
 const HISTORIES_PER_CONNECTION: usize = 4000;
+
+/// Fewer schemas than this are read over one connection.
+const FEW: usize = 500;
 
 /// How long to wait for what somebody has locked, as who drops or alters its table does.
 const LOCK_TIMEOUT: &str = "set local lock_timeout = '100ms'; ";
@@ -110,30 +113,26 @@ impl From<Incomplete> for LookError {
 pub(super) const DIGEST: &str = "coalesce(sum(hashtextextended(concat(name, ' ', checksum, ' ', \
      applied_on like '____-__-__T__:__:__%'), version))::text, '')";
 
-/// Reads the histories of `schemas` over at most `connections` connections.
+/// Reads the histories of `schemas` over one connection.
 ///
 /// A history that cannot be read is a finding of its schema alone ([`Found::Unreadable`]).
-pub async fn read(
-    database: &Database,
-    schemas: &[SchemaName],
-    connections: usize,
-) -> Result<Fleet, LookError> {
+pub async fn read(database: &Database, schemas: &[SchemaName]) -> Result<Fleet, LookError> {
     let mut lane = Lane::new(database, "tenantctl look", HISTORIES_PER_CONNECTION);
-    let fleet = read_over(&mut lane, schemas, connections.saturating_sub(1)).await?;
+    let fleet = read_over(&mut lane, &mut [], schemas).await?;
     lane.close().await;
     Ok(fleet)
 }
 
-/// Reads the histories of `schemas` over a connection that stays open, and at most `more` others,
-/// which do not.
+/// Reads the histories of `schemas` over a connection and, where there are many, over others, which
+/// stay open as it does.
 pub(crate) async fn read_over(
     lane: &mut Lane,
+    others: &mut [Lane],
     schemas: &[SchemaName],
-    more: usize,
 ) -> Result<Fleet, LookError> {
     // They connect while the catalog is read.
-    let mut others = others(lane, schemas.len(), more);
-    let (tables, ()) = try_join(tables(lane, schemas), open(&mut others)).await?;
+    let others = if schemas.len() < FEW { &mut [] } else { others };
+    let (tables, ()) = try_join(tables(lane, schemas), open(others)).await?;
     let with_table: Vec<(SchemaName, Width)> = schemas
         .iter()
         .zip(&tables)
@@ -160,6 +159,10 @@ pub(crate) async fn read_over(
                     .get(&(digest, width))
                     .map_or_else(|| Found::Unreadable(changing()), |&index| Found::History(index)),
                 Err(error) if error.is_lock_not_available() => Found::Unreadable(locked()),
+                // A column is not there, or not of a type of which there is a digest.
+                Err(error) if error.is("42703") || error.is("42883") => {
+                    Found::Unreadable(foreign())
+                }
                 Err(error) => Found::Unreadable(error.message.clone()),
             },
         };
@@ -205,16 +208,13 @@ async fn tables(lane: &mut Lane, schemas: &[SchemaName]) -> Result<Vec<Table>, L
     }
     let names: Vec<String> = schemas.iter().map(|schema| literal(schema.as_str())).collect();
     let question = format!(
-        "with histories as (select c.relnamespace, v.atttypid::regtype::text as width, \
-           (select count(*) from pg_attribute a where a.attrelid = c.oid and not a.attisdropped \
-             and a.attname in ('version', 'name', 'applied_on', 'checksum')) as columns \
+        "with histories as (select c.relnamespace, v.atttypid::regtype::text as width \
            from pg_class c \
            left join pg_attribute v on v.attrelid = c.oid and v.attname = 'version' \
            where c.relname = '{HISTORY_TABLE}' and c.relkind in ('r', 'p', 'v', 'm', 'f')), \
          deleted as (select objoid from pg_description where description = {} \
            and classoid = 'pg_namespace'::regclass and objsubid = 0) \
-         select n.oid is not null, h.relnamespace is not null, h.width, h.columns, \
-           d.objoid is not null \
+         select n.oid is not null, h.relnamespace is not null, h.width, d.objoid is not null \
          from unnest(array[{}]::text[]) with ordinality as w(name, position) \
          left join pg_namespace n on n.nspname = w.name \
          left join histories h on h.relnamespace = n.oid \
@@ -228,12 +228,12 @@ async fn tables(lane: &mut Lane, schemas: &[SchemaName]) -> Result<Vec<Table>, L
 }
 
 fn table(row: &Row) -> Table {
-    match (row.flag(0), row.flag(1), row.get(2), row.number(3)) {
+    match (row.flag(0), row.flag(1), row.get(2)) {
         (false, ..) => Table::NoSchema,
-        _ if row.flag(4) => Table::BeingDeleted,
-        (_, false, ..) => Table::Absent,
-        (_, _, Some("integer"), Some(4)) => Table::Present(Width::Int4),
-        (_, _, Some("bigint"), Some(4)) => Table::Present(Width::Int8),
+        _ if row.flag(3) => Table::BeingDeleted,
+        (_, false, _) => Table::Absent,
+        (_, _, Some("integer")) => Table::Present(Width::Int4),
+        (_, _, Some("bigint")) => Table::Present(Width::Int8),
         _ => Table::Foreign,
     }
 }
@@ -243,30 +243,18 @@ type Digest = Result<String, SqlError>;
 /// Digests the histories, in chunks spread over `lane` and the others that are open.
 async fn digests(
     lane: &mut Lane,
-    mut others: Vec<Lane>,
+    others: &mut [Lane],
     tables: &[(SchemaName, Width)],
 ) -> Result<Vec<Digest>, LookError> {
-    others.retain(Lane::is_open);
-    let share = tables.len().div_ceil(others.len() + 1).max(HISTORIES_PER_STATEMENT);
-    let lanes = std::iter::once(&mut *lane).chain(&mut others);
+    let lanes: Vec<&mut Lane> =
+        std::iter::once(lane).chain(others.iter_mut().filter(|it| it.is_open())).collect();
+    let share = tables.len().div_ceil(lanes.len()).max(HISTORIES_PER_STATEMENT);
     let shares = tables.chunks(share).zip(lanes);
     let digests = try_join_all(shares.map(|(share, lane)| digest_share(lane, share))).await?;
-    if let Some(first) = others.first() {
-        let name = first.application_name().to_owned();
-        join_all(others.iter_mut().map(Lane::close)).await;
-        lane.wait_until_gone(&name).await;
-    }
     Ok(digests.into_iter().flatten().collect())
 }
 
-/// Returns as many other connections, not yet open, as there is work for beside one.
-fn others(lane: &Lane, schemas: usize, most: usize) -> Vec<Lane> {
-    let name = format!("tenantctl look {:08x}", fastrand::u32(..));
-    let chunks = schemas.div_ceil(HISTORIES_PER_STATEMENT);
-    (0..most.min(chunks.saturating_sub(1))).map(|_| lane.another(&name)).collect()
-}
-
-/// Opens them, or as many as the server has room for.
+/// Opens other connections, or as many as the server has room for.
 async fn open(lanes: &mut [Lane]) -> Result<(), LookError> {
     let open = lanes.iter_mut().map(|lane| async {
         match lane.serve(0).await {

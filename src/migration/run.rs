@@ -22,11 +22,11 @@ use super::script::{self, Registration};
 use super::worker::{self, Verdict, Worker};
 use crate::event::{Blockage, Cause, Event, Failure, Wave};
 use crate::name::SchemaName;
-use crate::pg::{ConnectError, Incomplete, Lane};
+use crate::pg::{ConnectError, Incomplete, Session};
 
 /// A backend is replaced after it has migrated so many schemas: what it learnt of ten tables in
 /// each would otherwise grow to hundreds of megabytes.
-const SCHEMAS_PER_CONNECTION: usize = 250;
+pub(super) const SCHEMAS_PER_CONNECTION: usize = 250;
 
 /// After the second interrupt: how long the server has to end what runs there, and how long all of
 /// leaving may take.
@@ -46,7 +46,7 @@ const MOST_LOOKS: u32 = 5;
 struct Run<'a> {
     executor: Executor<'a>,
     /// What the workers' sessions have from their start.
-    session: Vec<(&'static str, String)>,
+    session: Option<Session>,
     name: String,
     queue: Queue,
     watch: Watch,
@@ -67,13 +67,11 @@ pub(super) async fn carry_out(
     register: HashMap<SchemaName, Vec<Registration>>,
 ) -> Outcome {
     // The connection is open: it is what looked.
-    let server_version = match executor.spare.lane().await.serve(0).await {
-        Ok(connection) => Some(connection.server_version()),
+    let session = match executor.spare.lane().await.serve(0).await {
+        Ok(connection) => Some(script::session(connection.server_version())),
         Err(_) => None,
     };
-    let statement_timeout = executor.options.statement_timeout;
-    let session = server_version.map(|it| script::session(statement_timeout, it));
-    let run = Run::new(executor, session.unwrap_or_default());
+    let run = Run::new(executor, session);
     let tasks = run.tasks(fleet, register);
     executor.observer.observe(&Event::Begun { schemas: tasks.len() });
     run.waves(tasks).await;
@@ -144,8 +142,11 @@ impl<'a> Run<'a> {
         self.workers.set(workers);
         self.allow_not_waiting(number);
         self.queue.add(tasks);
+        let workers: Vec<Worker> = (0..workers).map(|number| self.worker(number)).collect();
+        self.executor.spare.close_helpers().await;
         let work = async {
-            join_all((0..workers).map(|number| self.work(number))).await;
+            join_all(workers.into_iter().enumerate().map(|(number, it)| self.work(number, it)))
+                .await;
             self.watch.end_looking();
         };
         let looking = self.watch.run(self.executor.spare, &self.name);
@@ -188,12 +189,11 @@ impl<'a> Run<'a> {
         true
     }
 
-    fn new(executor: Executor<'a>, session: Vec<(&'static str, String)>) -> Self {
+    fn new(executor: Executor<'a>, session: Option<Session>) -> Self {
         Self {
             executor,
             session,
-            // Shown by `pg_stat_activity`, where the workers of this run are found by it.
-            name: format!("tenantctl {:08x} ", fastrand::u32(..)),
+            name: executor.spare.name().to_owned(),
             queue: Queue::default(),
             watch: Watch::default(),
             outcome: RefCell::default(),
@@ -291,10 +291,10 @@ impl<'a> Run<'a> {
 
     fn worker(&self, number: usize) -> Worker<'a> {
         let name = format!("{}{number}", self.name);
-        let lane = Lane::new(self.executor.database, &name, SCHEMAS_PER_CONNECTION);
-        let lane = match self.may_not_wait() {
-            true => lane.with_session(self.session.clone()),
-            false => lane,
+        let lane = self.executor.spare.worker(number).replaced_after(SCHEMAS_PER_CONNECTION);
+        let lane = match self.session.clone().filter(|_| self.may_not_wait()) {
+            Some(session) => lane.with_session(session),
+            None => lane,
         };
         Worker::new(self.executor, lane, number, name)
     }
@@ -307,8 +307,7 @@ impl<'a> Run<'a> {
     }
 
     /// One worker: takes tasks until there are none.
-    async fn work(&self, number: usize) {
-        let mut worker = self.worker(number);
+    async fn work(&self, number: usize, mut worker: Worker<'a>) {
         self.connect(&mut worker).await;
         tokio::select! {
             () = self.take_tasks(number, &mut worker) => {}
@@ -658,7 +657,7 @@ impl<'a> Run<'a> {
             if let Ok(connection) = lane.serve(0).await {
                 let _ = worker::flush(connection).await;
             }
-            history::read_over(&mut lane, &names, 0).await
+            history::read_over(&mut lane, &mut [], &names).await
         };
         let fleet = tokio::time::timeout_at(begun + LEAVE_WITHIN, look).await;
         let fleet = fleet.ok().and_then(Result::ok).unwrap_or_default();

@@ -18,7 +18,7 @@ use super::beyond;
 use super::history::{DIGEST, HISTORY_TABLE, History};
 use super::set::MigrationSet;
 use crate::name::SchemaName;
-use crate::pg::{identifier, literal, qualified, search_path};
+use crate::pg::{Session, identifier, literal, qualified, search_path};
 use crate::structure::Template;
 
 /// What a refusal by the guard or the audit begins with, inside the server's error message.
@@ -172,8 +172,8 @@ impl Script {
     /// Returns the transaction that applies `subject`'s files and records them where each of their
     /// statements changes but one of `tables` ([`MigrationSet::own_tables`]), in as few words as can
     /// be: where the schema has these tables itself, nothing is left for the audit to find, and the
-    /// history is compared by the statement that adds to it. A session may have what is the same for
-    /// all schemas from its start ([`session`]).
+    /// history is compared by the statement that adds to it. A session may have what is always the
+    /// same from its start ([`session`]).
     ///
     /// What this refuses is to be tried again by [`Self::apply`], which says why.
     pub(super) fn brief(
@@ -183,17 +183,24 @@ impl Script {
         has_session: bool,
     ) -> Self {
         let mut script = Self::default();
-        match has_session {
-            true => {
-                script.push(Origin::Begin, BEGIN);
-                let path = path(subject.schema, options);
-                script.push(Origin::Begin, format!("set local search_path = {path}"));
-                let timeout = milliseconds(options.lock_timeout);
-                script.push(Origin::Begin, format!("set local lock_timeout = '{timeout}'"));
+        if has_session {
+            script.push(Origin::Begin, BEGIN);
+            for table in tables {
+                script.push(Origin::Guard, execute_guard(subject.schema, table));
             }
-            false => script.open(subject, options),
+            let path = path(subject.schema, options);
+            script.push(Origin::Begin, format!("set local search_path = {path}"));
+            for (name, timeout) in [
+                ("lock_timeout", options.lock_timeout),
+                ("statement_timeout", options.statement_timeout),
+            ] {
+                let timeout = milliseconds(timeout);
+                script.push(Origin::Begin, format!("set local {name} = '{timeout}'"));
+            }
+        } else {
+            script.open(subject, options);
+            script.push(Origin::Guard, brief_guard(subject.schema, tables));
         }
-        script.push(Origin::Guard, brief_guard(subject.schema, tables));
         for &file in subject.files {
             script
                 .file(subject.migrations, file, None, |statement| Origin::File { file, statement });
@@ -458,7 +465,11 @@ impl Message {
 /// Returns the 64-bit key of a schema's advisory lock, as an SQL expression that any client can
 /// write: `hashtextextended('tenantctl:acme', 0)`.
 pub(crate) fn lock_key(schema: &SchemaName) -> String {
-    format!("hashtextextended({}, 0)", literal(&format!("{REFUSAL}{schema}")))
+    format!("hashtextextended({}, 0)", literal(&lock_name(schema)))
+}
+
+fn lock_name(schema: &SchemaName) -> String {
+    format!("{REFUSAL}{schema}")
 }
 
 /// Returns that key for the schema that the SQL expression `name`, a text, stands for.
@@ -478,22 +489,21 @@ pub(super) fn settings(
         ("application_name", options.application_name.clone()),
         ("lock_timeout", milliseconds(options.lock_timeout)),
     ];
-    settings.extend(session(options.statement_timeout, options.server_version));
+    settings.push(("statement_timeout", milliseconds(options.statement_timeout)));
+    settings.extend(lasting(options.server_version));
     let calls = settings.iter().map(|(name, value)| {
         format!("set_config('{name}', {}, {for_transaction})", literal(value))
     });
     format!("select {}", calls.collect::<Vec<_>>().join(",\n       "))
 }
 
-/// Returns the settings that are the same for all schemas of a run, on a server of this version.
-pub(super) fn session(
-    statement_timeout: Option<Duration>,
-    server_version: u32,
-) -> Vec<(&'static str, String)> {
-    let mut settings = vec![
-        ("statement_timeout", milliseconds(statement_timeout)),
-        ("idle_in_transaction_session_timeout", "60s".into()),
-    ];
+/// Returns what is always the same, on a server of this version.
+pub(super) fn session(server_version: u32) -> Session {
+    Session { settings: lasting(server_version), prepare: PREPARE_GUARD }
+}
+
+fn lasting(server_version: u32) -> Vec<(&'static str, String)> {
+    let mut settings = vec![("idle_in_transaction_session_timeout", "60s".into())];
     if server_version >= 140_000 {
         // The server notices within half a second that its client was killed, and lets go of the
         // locks; without it a backend finishes its statement first.
@@ -527,6 +537,18 @@ fn lock_guard(schema: &SchemaName) -> String {
 
 fn is_locked(schema: &SchemaName) -> (String, &'static str) {
     (format!("not pg_catalog.pg_try_advisory_xact_lock({})", lock_key(schema)), "locked")
+}
+
+/// Prepares the guard of [`Script::brief`] for one table: analysed anew, it takes as long again. A
+/// plan is made anew as well where the search path is another, so it is asked before that is set.
+const PREPARE_GUARD: &str = "prepare tenantctl_guard (text, text) as \
+     select cast(case when to_regclass($1) is null then 'tenantctl:no-table' \
+       when not pg_catalog.pg_try_advisory_xact_lock(hashtextextended($2, 0)) \
+       then 'tenantctl:locked' else '0' end as integer)";
+
+fn execute_guard(schema: &SchemaName, table: &str) -> String {
+    let (table, key) = (literal(&qualified(schema, table)), literal(&lock_name(schema)));
+    format!("execute tenantctl_guard ({table}, {key})")
 }
 
 /// Fails unless the schema has these tables itself and nobody else works on it.
@@ -976,6 +998,42 @@ mod tests {
         let script = script(&set(&[NOTES]), "acme", &options);
         assert_eq!(script.steps.last().unwrap().sql, "rollback");
         assert!(!script.steps.iter().any(|it| it.sql == "commit"));
+    }
+
+    #[test]
+    fn in_few_words_it_is_guarded_and_recorded_all_the_same() {
+        let set = set(&[NOTES, ("V2__a.sql", "alter table \"No\"\"tes\" add column a int")]);
+        let history =
+            History { width: Some(Width::Int4), digest: "42".into(), ..History::default() };
+        let subject = Subject {
+            schema: &SchemaName::registered("o'brien"),
+            history: &history,
+            migrations: &set,
+            files: &[1],
+            creation: None,
+        };
+        let tables = set.own_tables(&[1]).unwrap();
+        for has_session in [true, false] {
+            let script = Script::brief(subject, &options(), &tables, has_session);
+            let text = text(&script);
+            for part in [
+                "'\"o''brien\".\"No\"\"tes\"'",
+                "'tenantctl:o''brien'",
+                "\"o'brien\", \"public\", \"extra\"",
+                "<> '42'",
+                "else '2' end as bigint) from \"o'brien\".\"refinery_schema_history\"), 'a', ",
+            ] {
+                let part = part.replace(
+                    "o'brien\", \"p",
+                    if has_session { "o'brien\", \"p" } else { "o''brien\", \"p" },
+                );
+                assert!(text.contains(&part), "{part}: {text}");
+            }
+            assert_eq!(script.messages(false).len(), 1);
+            assert_eq!(text.contains("set_config"), !has_session);
+            assert_eq!(script.steps.last().unwrap().sql, "commit");
+        }
+        assert_eq!(set.own_tables(&[0, 1]), None);
     }
 
     #[test]

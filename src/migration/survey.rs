@@ -5,14 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::history::{self, Fleet, Found, History, LookError};
 use super::plan::{Finding, Plan, PlanOptions};
+use super::run::SCHEMAS_PER_CONNECTION;
+use super::script;
 use super::set::MigrationSet;
 use crate::name::SchemaName;
-use crate::pg::{Database, Lane};
-
-/// Connections over which the histories of a large fleet are read.
-const CONNECTIONS: usize = 4;
-/// Fewer schemas than this are read over one.
-const FEW: usize = 500;
+use crate::pg::{Database, Lane, Spare};
 
 /// What was found in many schemas, and what there is to do in each.
 #[derive(Debug, Clone, Default)]
@@ -55,6 +52,9 @@ pub struct Disagreement {
 }
 
 impl Survey {
+    /// Besides the first, connections over which the histories of a large fleet are read.
+    pub(crate) const HELPERS: usize = 3;
+
     /// Looks at `schemas` and plans what to do for each.
     pub async fn take(
         database: &Database,
@@ -63,22 +63,39 @@ impl Survey {
         options: PlanOptions,
     ) -> Result<Self, LookError> {
         let mut lane = Lane::new(database, "tenantctl look", usize::MAX);
-        let survey =
-            Self::take_over(&mut lane, migrations, schemas, options, CONNECTIONS - 1).await?;
+        let survey = Self::take_over(&mut lane, &mut [], migrations, schemas, options).await?;
         lane.close().await;
         Ok(survey)
     }
 
-    /// Looks at `schemas` over a connection that stays open, and at most `more` others.
-    pub(crate) async fn take_over(
+    /// Looks at `schemas` for a run, over its spare connection and, where there are many, over
+    /// those of at most `jobs` workers.
+    pub(crate) async fn take_for_run(
+        spare: &Spare,
         lane: &mut Lane,
         migrations: &MigrationSet,
         schemas: &[SchemaName],
         options: PlanOptions,
-        more: usize,
+        jobs: usize,
     ) -> Result<Self, LookError> {
-        let more = if schemas.len() < FEW { 0 } else { more.min(CONNECTIONS - 1) };
-        let fleet = history::read_over(lane, schemas, more).await?;
+        let session = script::session(lane.serve(0).await?.server_version());
+        let helper = |number| spare.worker(number).with_session(session.clone());
+        let mut helpers: Vec<Lane> = (0..jobs.min(Self::HELPERS)).map(helper).collect();
+        let survey = Self::take_over(lane, &mut helpers, migrations, schemas, options).await;
+        spare.keep(lane, helpers, SCHEMAS_PER_CONNECTION).await;
+        survey
+    }
+
+    /// Looks at `schemas` over a connection and, where there are many, over others, which stay open
+    /// as it does.
+    pub(crate) async fn take_over(
+        lane: &mut Lane,
+        others: &mut [Lane],
+        migrations: &MigrationSet,
+        schemas: &[SchemaName],
+        options: PlanOptions,
+    ) -> Result<Self, LookError> {
+        let fleet = history::read_over(lane, others, schemas).await?;
         let plan = |history: &History| Plan::new(migrations.folder(), history, options);
         let plans = fleet.histories.iter().map(plan).collect();
         Ok(Self { fleet, plans })

@@ -76,8 +76,10 @@ impl<'a> Worker<'a> {
         Self { executor, lane, number, name, last_used: Instant::now() }
     }
 
-    /// Opens the connection. Where that does not succeed, the first attempt says so.
+    /// Opens the connection, or sees whether it is open still. Where that does not succeed, the first
+    /// attempt says so.
     pub(super) async fn connect(&mut self) {
+        self.lane.check().await;
         let _ = self.lane.serve(0).await;
         self.last_used = Instant::now();
     }
@@ -141,7 +143,7 @@ impl<'a> Worker<'a> {
 
     /// Reads schemas' histories again.
     pub(super) async fn look(&mut self, schemas: &[SchemaName]) -> Result<Fleet, LookError> {
-        history::read_over(&mut self.lane, schemas, 0).await
+        history::read_over(&mut self.lane, &mut [], schemas).await
     }
 
     async fn attempt_part(
@@ -194,7 +196,7 @@ impl<'a> Worker<'a> {
         let applied =
             Verdict::Applied { files: together, is_last, has_waited: waits_for_disk, is_proven };
         if let Some(tables) = tables.filter(|_| is_proven) {
-            let script = Script::brief(subject, &options, &tables, self.lane.has_session());
+            let script = Script::brief(subject, &options, &tables, self.lane.is_direct());
             match self.carry_out(&script, watch).await {
                 Ok(()) => return applied,
                 Err((Sent::Refused(refused), seen)) if refused.is_passing() => {

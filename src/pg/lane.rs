@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::connect::Database;
-use super::connection::Connection;
+use super::connection::{Connection, Incomplete};
 use super::error::ConnectError;
 use super::quote::literal;
 
@@ -13,13 +13,22 @@ use super::quote::literal;
 /// its sessions, nobody waits for longer.
 const GOODBYE: Duration = Duration::from_millis(200);
 
+/// What the sessions of a lane have from their start, where no pooler stands in between.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Session {
+    /// Settings and their values, given at start-up.
+    pub(crate) settings: Vec<(&'static str, String)>,
+    /// A `PREPARE`, for what is asked often.
+    pub(crate) prepare: &'static str,
+}
+
 /// One of a run's connections. What it serves is counted, because a backend keeps what it learns
 /// of every table it touches, and gives it back only when it ends.
 #[derive(Debug)]
 pub struct Lane {
     database: Database,
     application_name: String,
-    settings: Option<Vec<(&'static str, String)>>,
+    session: Option<Session>,
     connection: Option<Connection>,
     is_direct: bool,
     opened: Option<Instant>,
@@ -34,7 +43,7 @@ impl Lane {
         Self {
             database: database.clone(),
             application_name: application_name.to_owned(),
-            settings: None,
+            session: None,
             connection: None,
             is_direct: false,
             opened: None,
@@ -43,26 +52,31 @@ impl Lane {
         }
     }
 
-    /// Sets what the sessions of this lane have from their start, where no pooler stands in between
-    /// ([`Lane::is_direct`]).
-    pub(crate) fn with_session(self, settings: Vec<(&'static str, String)>) -> Self {
-        Self { settings: Some(settings), ..self }
+    /// Sets what the sessions of this lane have from their start.
+    pub(crate) fn with_session(self, session: Session) -> Self {
+        Self { session: Some(session), ..self }
     }
 
-    /// Whether there is a connection which is known to lead straight to the server, with the
-    /// settings of [`Lane::with_session`].
+    /// Whether there is a connection which is known to lead straight to the server, and so has the
+    /// lane's [`Session`].
     pub(crate) fn is_direct(&self) -> bool {
         self.is_direct && self.connection.is_some()
     }
 
-    /// Whether the connection's session has had settings from its start.
-    pub(crate) fn has_session(&self) -> bool {
-        self.is_direct() && self.settings.as_ref().is_some_and(|it| !it.is_empty())
+    /// Returns `number` others to the same database, not yet connected.
+    pub(crate) fn others(&self, number: usize) -> Vec<Self> {
+        let other = |_| Self::new(&self.database, &self.application_name, self.replace_after);
+        (0..number).map(other).collect()
     }
 
-    /// Returns another lane to the same database, not yet connected.
-    pub fn another(&self, application_name: &str) -> Self {
-        Self::new(&self.database, application_name, self.replace_after)
+    /// Sets after how many units more the connection is replaced.
+    pub(crate) fn replaced_after(self, units: usize) -> Self {
+        Self { replace_after: units, served: 0, ..self }
+    }
+
+    /// Returns how many units the connection has served.
+    pub(crate) fn served(&self) -> usize {
+        self.served
     }
 
     /// Returns what the connection is called in `pg_stat_activity`.
@@ -96,11 +110,18 @@ impl Lane {
 
     async fn connect(&mut self) -> Result<Connection, ConnectError> {
         let (database, name) = (&self.database, &self.application_name);
-        if let Some(settings) = &self.settings
-            && let Some(connection) = database.connect_directly(name, settings).await?
+        if let Some(Session { settings, prepare }) = &self.session
+            && let Some(mut connection) = database.connect_directly(name, settings).await?
         {
-            self.is_direct = true;
-            return Ok(connection);
+            match connection.send((*prepare).to_owned()).await {
+                Ok(_) => {
+                    self.is_direct = true;
+                    return Ok(connection);
+                }
+                Err((Incomplete::Lost(error), _)) => return Err(error),
+                // A server that does not know what is asked.
+                Err((Incomplete::Sql(_), _)) => connection.close().await,
+            }
         }
         self.is_direct = false;
         database.connect(name).await

@@ -21,6 +21,7 @@ pub use connection::{Connection, Incomplete, Row, Rows};
 pub use environment::Variable;
 pub use error::{ConnectError, Place, SqlError, SqlErrorFields};
 pub use lane::Lane;
+pub(crate) use lane::Session;
 pub use quote::{array, identifier, literal, qualified, search_path};
 pub use scope::{BEING_DELETED, Scope, ScopeError, Scoped};
 pub use spare::Spare;

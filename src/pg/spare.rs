@@ -1,6 +1,6 @@
 //! The one connection of a run besides its workers'.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, MutexGuard};
@@ -26,17 +26,63 @@ const REST: Duration = Duration::from_secs(5);
 ///
 /// Where even one worker finds no free place, this connection gives up its own
 /// ([`Spare::make_room`]), and the run goes on without it for a while.
+///
+/// Those that help it to look at a large fleet are the workers' already ([`Spare::worker`]).
 #[derive(Debug)]
 pub struct Spare {
+    database: Database,
     lane: Mutex<Lane>,
     rests_until: Cell<Option<Instant>>,
+    name: String,
+    helpers: RefCell<Vec<Lane>>,
 }
 
 impl Spare {
     /// Returns the spare connection to `database`, which is opened when first needed.
     pub fn new(database: &Database) -> Self {
         let lane = Lane::new(database, "tenantctl", READS_PER_CONNECTION);
-        Self { lane: Mutex::new(lane), rests_until: Cell::new(None) }
+        Self {
+            database: database.clone(),
+            lane: Mutex::new(lane),
+            rests_until: Cell::new(None),
+            name: format!("tenantctl {:08x} ", fastrand::u32(..)),
+            helpers: RefCell::default(),
+        }
+    }
+
+    /// Returns what the workers' connections are called in `pg_stat_activity`, but for their numbers.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns worker `number`'s connection, from 0, which is open if it has helped to look.
+    pub(crate) fn worker(&self, number: usize) -> Lane {
+        let name = format!("{}{number}", self.name);
+        let mut helpers = self.helpers.borrow_mut();
+        match helpers.iter().position(|it| it.application_name() == name) {
+            Some(index) => helpers.swap_remove(index),
+            None => Lane::new(&self.database, &name, READS_PER_CONNECTION),
+        }
+    }
+
+    /// Keeps connections that have helped to look, for the workers. Those that have read more than
+    /// `most` histories are closed instead, and their places are free then.
+    pub(crate) async fn keep(&self, lane: &mut Lane, helpers: Vec<Lane>, most: usize) {
+        for mut helper in helpers {
+            if helper.served() > most {
+                helper.close().await;
+                lane.wait_until_gone(helper.application_name()).await;
+            } else if helper.is_open() {
+                self.helpers.borrow_mut().push(helper);
+            }
+        }
+    }
+
+    /// Closes those that no worker has taken.
+    pub(crate) async fn close_helpers(&self) {
+        for mut helper in self.helpers.take() {
+            helper.close().await;
+        }
     }
 
     /// Returns the connection once nobody else uses it.
@@ -46,6 +92,7 @@ impl Spare {
 
     /// Closes the connection; it is opened again when next needed.
     pub async fn close(&self) {
+        self.close_helpers().await;
         self.lane.lock().await.close().await;
     }
 

@@ -188,7 +188,8 @@ impl RunLog {
         let connection = lane.serve(0).await?;
         self.write(connection).await?;
         tables::end_run(connection, place.run, exit_status).await?;
-        lane.close().await;
+        drop(lane);
+        spare.close().await;
         Ok(())
     }
 

@@ -160,7 +160,7 @@ impl CreateTenants<'_> {
         connection.close().await;
 
         let names: Vec<SchemaName> = tenants.iter().map(|it| it.schema.clone()).collect();
-        let mut fleet = history::read(self.database, &names, 1).await?;
+        let mut fleet = history::read(self.database, &names).await?;
         for (index, (schema, found)) in fleet.schemas.iter().enumerate() {
             let there = *found != Found::NoSchema;
             if there && !taken.schemas.contains_key(schema.as_str()) {

@@ -218,11 +218,11 @@ impl<'a> Migrate<'a> {
         let shared = match self.shared {
             Some(set) => {
                 let shared = [self.shared_schema()];
-                Some(Survey::take_over(&mut lane, set, &shared, self.plan, 0).await?)
+                Some(Survey::take_over(&mut lane, &mut [], set, &shared, self.plan).await?)
             }
             None => None,
         };
-        let tenants = self.look_at_tenants(&mut lane, shared.as_ref(), jobs).await?;
+        let tenants = self.look_at_tenants(&spare, &mut lane, shared.as_ref(), jobs).await?;
         drop(lane);
         let spare = Some(spare);
         Ok(Prepared { shared, tenants, server_version, spare, ..Prepared::default() })
@@ -234,6 +234,7 @@ impl<'a> Migrate<'a> {
 
     async fn look_at_tenants(
         &self,
+        spare: &Spare,
         lane: &mut Lane,
         shared: Option<&Survey>,
         jobs: usize,
@@ -251,7 +252,8 @@ impl<'a> Migrate<'a> {
             }
             other => other?,
         };
-        Ok(Some(Survey::take_over(lane, set, &schemas, self.plan, jobs).await?))
+        let survey = Survey::take_for_run(spare, lane, set, &schemas, self.plan, jobs).await?;
+        Ok(Some(survey))
     }
 
     fn check_target(&self) -> Result<(), MigrateError> {
@@ -379,7 +381,7 @@ impl<'a> Migrate<'a> {
             Err(SelectionError::Registry(RegistryError::NotInitialised { .. })) => Vec::new(),
             other => other?,
         };
-        Ok(Survey::take_over(&mut lane, set, &schemas, self.plan, jobs).await?)
+        Ok(Survey::take_for_run(spare, &mut lane, set, &schemas, self.plan, jobs).await?)
     }
 
     /// Looks at the server, unless there is nothing to do on it.

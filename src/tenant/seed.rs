@@ -46,7 +46,7 @@ impl RunSeeds<'_> {
         let server_version = connection.server_version();
         let schemas = self.selection.resolve(&mut connection, self.registry).await?;
         connection.close().await;
-        let fleet = history::read(self.database, &schemas, 1).await?;
+        let fleet = history::read(self.database, &schemas).await?;
         Ok(PreparedSeeds { fleet, server_version, warnings })
     }
 

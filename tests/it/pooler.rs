@@ -43,6 +43,10 @@ async fn every_command_works_through_a_pooler() {
         assert!(!said.contains("[exit status"), "{arguments}: {said}");
     }
     assert_eq!(project.versions().await, "V1: 22");
+    project.tenant_migration("V2__text.sql", "alter table log add column text text");
+    let said = project.run_through(&pooler, "migrate-schemas --all --jobs 8 --quiet");
+    assert_eq!(said.trim_end(), "22 schemas migrated, 1 up to date");
+    assert_eq!(project.versions().await, "V2: 22");
 }
 
 #[tokio::test]

@@ -8,9 +8,6 @@ use super::{DoctorError, Finding, Look};
 use crate::migration::{Disagreement, MigrationSet, PlanOptions, State, Survey};
 use crate::name::SchemaName;
 
-/// Connections besides its own over which the histories of a large fleet are read.
-const MORE: usize = 3;
-
 /// What the histories say.
 pub(super) struct Surveys {
     pub(super) shared: Survey,
@@ -34,9 +31,13 @@ pub(super) async fn look(
     let tenants: Vec<SchemaName> = schemas(open);
     let options = PlanOptions::default();
     let (lane, findings) = (&mut look.lane, &mut look.findings);
-    let shared = Survey::take_over(lane, shared_set, &shared, options, 0).await?;
+    let mut others = lane.others(Survey::HELPERS);
+    let shared = Survey::take_over(lane, &mut [], shared_set, &shared, options).await?;
     say(findings, shared_set, &shared, true);
-    let tenants = Survey::take_over(lane, tenants_set, &tenants, options, MORE).await?;
+    let tenants = Survey::take_over(lane, &mut others, tenants_set, &tenants, options).await?;
+    for other in &mut others {
+        other.close().await;
+    }
     say(findings, tenants_set, &tenants, false);
     Ok(Surveys { shared, tenants })
 }

@@ -61,7 +61,7 @@ async fn with_tenants_history(
     look: &mut Look<'_>,
     schemas: Vec<SchemaName>,
 ) -> Result<Vec<SchemaName>, DoctorError> {
-    let fleet = history::read_over(&mut look.lane, &schemas, 0).await?;
+    let fleet = history::read_over(&mut look.lane, &mut [], &schemas).await?;
     let folder = look.doctor.tenants.folder();
     let are_tenants: HashSet<usize> = (0..fleet.histories.len())
         .filter(|&it| is_a_tenants(&fleet.histories[it], folder))
