@@ -25,8 +25,9 @@ const HISTORIES_PER_STATEMENT: usize = 64;
 /// the backend's caches, about 15 kB.
 const HISTORIES_PER_CONNECTION: usize = 4000;
 
-/// Fewer schemas than this are read over one connection.
-const FEW: usize = 500;
+/// So many schemas are worth another connection: opening it takes about as long as reading half of
+/// them.
+const WORTH_ANOTHER: usize = 2 * HISTORIES_PER_STATEMENT;
 
 /// How long to wait for what somebody has locked, as who drops or alters its table does.
 const LOCK_TIMEOUT: &str = "set local lock_timeout = '100ms'; ";
@@ -131,7 +132,8 @@ pub(crate) async fn read_over(
     schemas: &[SchemaName],
 ) -> Result<Fleet, LookError> {
     // They connect while the catalog is read.
-    let others = if schemas.len() < FEW { &mut [] } else { others };
+    let worth = others.len().min(schemas.len() / WORTH_ANOTHER);
+    let others = &mut others[..worth];
     let (tables, ()) = try_join(tables(lane, schemas), open(others)).await?;
     let with_table: Vec<(SchemaName, Width)> = schemas
         .iter()
