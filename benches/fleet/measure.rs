@@ -79,7 +79,8 @@ impl Table {
             self.names.push(name.to_owned());
             self.names.len() - 1
         });
-        eprintln!("{name}, {jobs} jobs: {:.2} s", row.0.seconds);
+        let floor = row.1.map_or(String::new(), |it| format!(", floor {:.2} s", it.seconds));
+        eprintln!("{name}, {jobs} jobs: {:.2} s{floor}", row.0.seconds);
         self.rows.entry((index, jobs)).or_default().push(row);
     }
 }

@@ -26,7 +26,7 @@ use crate::pg::{ConnectError, Incomplete, Session};
 
 /// A backend is replaced after it has migrated so many schemas: what it learnt of ten tables in
 /// each would otherwise grow to hundreds of megabytes.
-pub(super) const SCHEMAS_PER_CONNECTION: usize = 250;
+pub(super) const SCHEMAS_PER_CONNECTION: usize = 500;
 
 /// After the second interrupt: how long the server has to end what runs there, and how long all of
 /// leaving may take.

@@ -110,20 +110,26 @@ impl Lane {
 
     async fn connect(&mut self) -> Result<Connection, ConnectError> {
         let (database, name) = (&self.database, &self.application_name);
-        if let Some(Session { settings, prepare }) = &self.session
-            && let Some(mut connection) = database.connect_directly(name, settings).await?
-        {
-            match connection.send((*prepare).to_owned()).await {
-                Ok(_) => {
-                    self.is_direct = true;
-                    return Ok(connection);
+        self.is_direct = false;
+        if let Some(Session { settings, prepare }) = &self.session {
+            match database.connect_directly(name, settings).await {
+                Ok(Some(mut connection)) => {
+                    match connection.send((*prepare).to_owned()).await {
+                        Ok(_) => {
+                            self.is_direct = true;
+                            return Ok(connection);
+                        }
+                        Err((Incomplete::Lost(error), _)) => return Err(error),
+                        // A server that does not know what is asked.
+                        Err((Incomplete::Sql(_), _)) => connection.close().await,
+                    }
                 }
-                Err((Incomplete::Lost(error), _)) => return Err(error),
-                // A server that does not know what is asked.
-                Err((Incomplete::Sql(_), _)) => connection.close().await,
+                Err(error @ ConnectError::NoAnswer { .. }) => return Err(error),
+                Err(error) if error.is_too_many_clients() => return Err(error),
+                // A pooler says no in words of its own, or hangs up.
+                Ok(None) | Err(_) => {}
             }
         }
-        self.is_direct = false;
         database.connect(name).await
     }
 

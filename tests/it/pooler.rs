@@ -2,6 +2,7 @@
 
 use crate::support::Project;
 use crate::support::pgbouncer::PgBouncer;
+use crate::support::proxy::{Lose, Proxy};
 
 impl Project {
     fn run_through(&self, pooler: &PgBouncer, arguments: &str) -> String {
@@ -46,7 +47,19 @@ async fn every_command_works_through_a_pooler() {
     project.tenant_migration("V2__text.sql", "alter table log add column text text");
     let said = project.run_through(&pooler, "migrate-schemas --all --jobs 8 --quiet");
     assert_eq!(said.trim_end(), "22 schemas migrated, 1 up to date");
-    assert_eq!(project.versions().await, "V2: 22");
+    assert_eq!(project.recorded(2).await, 22);
+}
+
+#[tokio::test]
+async fn a_pooler_that_hangs_up_on_what_it_does_not_know_is_made_do_with() {
+    let project = Project::new().await;
+    project.add_many_tenants(20).await;
+    project.add_traces(1, 0.0);
+    let proxy = Proxy::start(project.database(), Lose::Direct);
+    let mut command = project.command("migrate-schemas --all --quiet");
+    let output = command.env("DATABASE_URL", proxy.url()).output().unwrap();
+    assert!(proxy.has_lost());
+    assert_eq!(project.shown(&output).trim_end(), "20 schemas migrated, 1 up to date");
 }
 
 #[tokio::test]

@@ -24,6 +24,9 @@ pub(crate) enum Lose {
     Nth(usize),
     /// The server's first answer that it has committed.
     Committed,
+    /// Every start-up message of a connection that wants to know whether it leads straight to the
+    /// server, as a pooler might.
+    Direct,
 }
 
 struct Wire {
@@ -117,6 +120,7 @@ impl Wire {
             Lose::Committed => {
                 message == b"C\0\0\0\x0bCOMMIT\0" && self.lost.load(Ordering::SeqCst) == 0
             }
+            Lose::Direct => String::from_utf8_lossy(message).contains("tenantctl.session"),
         };
         if is_lost {
             self.lost.fetch_add(1, Ordering::SeqCst);
