@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use super::measure::{Measured, run};
-use super::workload::{Workload, tenant_sql};
+use super::workload::Workload;
 
 /// psql, and where it connects to.
 pub(crate) struct Psql {
@@ -36,6 +36,14 @@ impl Psql {
         self.feed("postgres", &format!("create database {to} template {from};"));
     }
 
+    /// Writes out what others have left to be written, and then lets the disk come to rest: what
+    /// is measured next is not to wait for what was measured before.
+    pub(crate) fn settle(&self) {
+        self.feed("postgres", "checkpoint;");
+        let synced = Command::new("sync").status().expect("sync is there");
+        assert!(synced.success());
+    }
+
     pub(crate) fn drop_database(&self, name: &str) {
         self.feed("postgres", &format!("drop database {name} with (force);"));
     }
@@ -56,7 +64,7 @@ impl Psql {
         database: &str,
         jobs: usize,
         names: &[String],
-        _: &Workload,
+        workload: &Workload,
     ) -> Measured {
         self.spread(database, jobs, names, |name| {
             let host = name.replace('_', "-");
@@ -66,7 +74,7 @@ impl Psql {
                  insert into public.domains (tenant_id, domain, is_primary) select id, \
                  '{host}.example.com', true from public.tenants where schema_name = '{name}';\n\
                  commit;\n",
-                migrations(0..10, true)
+                migrations(workload, 0..10, true)
             )
         })
     }
@@ -77,12 +85,12 @@ impl Psql {
         database: &str,
         jobs: usize,
         names: &[String],
-        _: &Workload,
+        workload: &Workload,
         files: Range<usize>,
         makes_history: bool,
     ) -> Measured {
         self.spread(database, jobs, names, |name| {
-            let sql = migrations(files.clone(), makes_history);
+            let sql = migrations(workload, files.clone(), makes_history);
             format!("begin;\nset local search_path = {name}, public;\n{sql}commit;\n")
         })
     }
@@ -142,10 +150,10 @@ impl Psql {
 }
 
 /// Returns the SQL of some migrations and their history rows.
-fn migrations(files: Range<usize>, makes_history: bool) -> String {
+fn migrations(workload: &Workload, files: Range<usize>, makes_history: bool) -> String {
     let mut sql = String::from(if makes_history { HISTORY } else { "" });
     for index in files {
-        sql += &tenant_sql(index);
+        sql += &workload.sql(index);
         let version = index + 1;
         sql += &format!(
             "insert into refinery_schema_history (version, name, applied_on, checksum) values \

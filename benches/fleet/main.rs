@@ -32,6 +32,9 @@ struct Options {
     /// are ours alone
     #[arg(long)]
     copied: bool,
+    /// Let a key of every tenant's point at a shared table, which then has two triggers a tenant
+    #[arg(long)]
+    shared_key: bool,
     /// Leave out the ten migrations on schemas that have none, which take as long as creating does
     #[arg(long)]
     without_ten: bool,
@@ -105,7 +108,7 @@ impl Bench {
             self.ours(database, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
         };
         let names = schema_names(tenants);
-        let workload = Workload::write(self.path(), 10);
+        let workload = Workload::write(self.path(), 10, options.shared_key);
         let (a, b) = ("ours", "floor");
         for database in [a, b] {
             self.psql.create_database(database);
@@ -114,17 +117,21 @@ impl Bench {
         let file = workload.write_tenants(&names);
 
         let what = "create tenants, 10 migrations each";
+        self.psql.settle();
         if options.copied {
             table.note(what, jobs, ours(a, &["create-tenant", "--from", &file]).expect_done());
             self.psql.copy_database(a, b);
         } else {
             let floor = self.psql.create_tenants(b, jobs, &names, &workload);
+            self.psql.settle();
             let created = ours(a, &["create-tenant", "--from", &file]);
             table.add(what, jobs, created.expect_done(), floor);
         }
 
         workload.add_column();
+        self.psql.settle();
         let floor = self.psql.apply(b, jobs, &names, &workload, 10..11, false);
+        self.psql.settle();
         let applied = ours(a, &["migrate-schemas", "--tenants"]);
         table.add("apply one migration", jobs, applied.expect_done(), floor);
 
@@ -144,20 +151,22 @@ impl Bench {
             self.psql.drop_database(database);
         }
         if !options.copied && !options.without_ten {
-            self.ten_pending(tenants, jobs, table);
+            self.ten_pending(options, jobs, table);
         }
     }
 
     /// Measures ten migrations on schemas that have none.
-    fn ten_pending(&self, tenants: usize, jobs: usize, table: &mut Table) {
-        let names = schema_names(tenants);
-        let workload = Workload::write(self.path(), 10);
+    fn ten_pending(&self, options: &Options, jobs: usize, table: &mut Table) {
+        let names = schema_names(options.tenants);
+        let workload = Workload::write(self.path(), 10, options.shared_key);
         for database in ["ours", "floor"] {
             self.psql.create_database(database);
             self.ours(database, &["migrate-schemas", "--shared", "--quiet"]).expect_done();
             self.psql.register_empty(database, &names);
         }
+        self.psql.settle();
         let floor = self.psql.apply("floor", jobs, &names, &workload, 0..10, true);
+        self.psql.settle();
         let arguments = ["migrate-schemas", "--tenants", "--quiet", "--jobs", &jobs.to_string()];
         let applied = self.ours("ours", &arguments).expect_done();
         table.add("apply ten migrations", jobs, applied, floor);

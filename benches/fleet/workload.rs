@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 /// A project's folder with its migrations.
 pub(crate) struct Workload {
     root: PathBuf,
+    shared_key: bool,
 }
 
 /// Returns `tenant_00001` and so on.
@@ -14,11 +15,13 @@ pub(crate) fn schema_names(number: usize) -> Vec<String> {
 }
 
 /// Returns the SQL of the `index`th tenant migration, from 0.
-pub(crate) fn tenant_sql(index: usize) -> String {
+fn tenant_sql(index: usize, shared_key: bool) -> String {
+    let reference = if shared_key { " references public.plans (id)" } else { "" };
     match index {
-        0 => "create table t0 (id bigserial primary key, name text not null, plan_id bigint \
-              references public.plans (id));\ncreate index t0_name on t0 (name);\n"
-            .into(),
+        0 => format!(
+            "create table t0 (id bigserial primary key, name text not null, plan_id \
+             bigint{reference});\ncreate index t0_name on t0 (name);\n"
+        ),
         1..=9 => format!(
             "create table t{index} (id bigserial primary key, parent_id bigint not null references \
              t{} (id), name text not null, created_at timestamptz not null default now());\n\
@@ -33,8 +36,8 @@ pub(crate) fn tenant_sql(index: usize) -> String {
 
 impl Workload {
     /// Writes a project with so many tenant migrations, and nothing else.
-    pub(crate) fn write(root: &Path, tenant_migrations: usize) -> Self {
-        let workload = Self { root: root.to_owned() };
+    pub(crate) fn write(root: &Path, tenant_migrations: usize, shared_key: bool) -> Self {
+        let workload = Self { root: root.to_owned(), shared_key };
         let _ = fs::remove_dir_all(root.join("migrations"));
         let _ = fs::remove_file(root.join("tenantctl.toml"));
         let registry = include_str!("../../migrations/shared/V1__create_tenants_and_domains.sql");
@@ -58,7 +61,12 @@ impl Workload {
     }
 
     fn tenant(&self, index: usize, name: &str) {
-        self.file(&format!("tenant/V{}__{name}.sql", index + 1), &tenant_sql(index));
+        self.file(&format!("tenant/V{}__{name}.sql", index + 1), &self.sql(index));
+    }
+
+    /// Returns the SQL of the `index`th tenant migration, from 0.
+    pub(crate) fn sql(&self, index: usize) -> String {
+        tenant_sql(index, self.shared_key)
     }
 
     fn file(&self, path: &str, sql: &str) {

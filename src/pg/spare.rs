@@ -27,7 +27,7 @@ const REST: Duration = Duration::from_secs(5);
 /// Where even one worker finds no free place, this connection gives up its own
 /// ([`Spare::make_room`]), and the run goes on without it for a while.
 ///
-/// Those that help it to look at a large fleet are the workers' already ([`Spare::worker`]).
+/// Those that help it to look at a large fleet are the workers' already.
 #[derive(Debug)]
 pub struct Spare {
     database: Database,
