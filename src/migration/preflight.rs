@@ -67,7 +67,9 @@ pub async fn check(
     options: &ExecuteOptions,
     observer: &dyn Observer,
 ) -> Result<ExecuteOptions, PreflightError> {
-    let server = Server::look(spare.lane().await.serve(0).await?).await?;
+    let mut server = Server::look(spare.lane().await.serve(0).await?).await?;
+    // Those that helped to look are workers' connections already.
+    server.free += i64::try_from(spare.helpers()).expect("a few");
     if server.is_standby {
         let place = database.place().into();
         return Err(ConnectError::ReadOnly { place }.into());

@@ -78,6 +78,11 @@ impl Spare {
         }
     }
 
+    /// Returns how many of them are open.
+    pub(crate) fn helpers(&self) -> usize {
+        self.helpers.borrow().len()
+    }
+
     /// Closes those that no worker has taken.
     pub(crate) async fn close_helpers(&self) {
         for mut helper in self.helpers.take() {

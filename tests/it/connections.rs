@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use sqlx::{ConnectOptions, Connection, Executor, Row};
 use tenantctl::pg::server::ServerConnection;
 
-use crate::support::{Project, eventually};
+use crate::support::{OwnServer, Project, eventually};
 
 /// Counts the program's connections all the time.
 struct Sampler {
@@ -124,6 +124,20 @@ async fn cancelling_takes_no_more_either() {
     let most = sampler.most();
     assert_eq!(most, 3);
     assert_eq!(project.connections().await, "0");
+}
+
+#[tokio::test]
+async fn the_connections_that_looked_do_not_count_against_the_jobs() {
+    let server = OwnServer::start(&[("max_connections", "12")]);
+    let project = Project::new_on(&server.connection()).await;
+    project.add_many_tenants(400).await;
+    project.add_traces(1, 0.0);
+    let warned = |selection: &str| {
+        let shown = project.run(&format!("migrate-schemas {selection} --jobs 20 --quiet"));
+        shown.lines().find(|it| it.contains("free connections")).unwrap().to_owned()
+    };
+    let (one, all) = (warned("--schema t1"), warned("--tenants"));
+    assert_eq!(one, all);
 }
 
 #[tokio::test]
