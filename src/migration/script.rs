@@ -780,7 +780,7 @@ select cast(coalesce(case
 }
 
 /// Whether one of the files has a version that does not fit refinery's default width.
-pub(super) fn needs_more_room(subject: Subject<'_>) -> bool {
+fn needs_more_room(subject: Subject<'_>) -> bool {
     subject.files.iter().any(|&file| subject.migrations.file(file).checksum_narrow.is_none())
 }
 
@@ -1034,6 +1034,12 @@ mod tests {
             assert_eq!(script.steps.last().unwrap().sql, "commit");
         }
         assert_eq!(set.own_tables(&[0, 1]), None);
+    }
+
+    #[test]
+    fn files_without_a_statement_have_no_table_to_be_guarded_by() {
+        let set = set(&[("V1__later.sql", "-- nothing yet")]);
+        assert_eq!(set.own_tables(&[0]), None);
     }
 
     #[test]

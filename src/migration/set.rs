@@ -85,11 +85,12 @@ impl MigrationSet {
         files.iter().any(|&file| self.source(file).allowed.iter().any(leaves))
     }
 
-    /// Returns the tables that `files` change, each once, where every statement is known to change
-    /// such a table and nothing else ([`Statement::own_table`]).
+    /// Returns the tables that `files` change, each once and at least one, where every statement is
+    /// known to change such a table and nothing else ([`Statement::own_table`]).
     pub(super) fn own_tables(&self, files: &[usize]) -> Option<BTreeSet<&str>> {
         let statements = files.iter().flat_map(|&file| self.statements(file));
-        statements.map(|it| it.own_table.as_deref()).collect()
+        let tables: Option<BTreeSet<&str>> = statements.map(|it| it.own_table.as_deref()).collect();
+        tables.filter(|it| !it.is_empty())
     }
 
     /// Returns the width of a history table that is made now: refinery's default, unless a version
