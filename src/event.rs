@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+use futures_util::future::{self, FutureExt as _, LocalBoxFuture};
+
 use crate::name::SchemaName;
-use crate::pg::{ConnectError, SqlError};
+use crate::pg::{ConnectError, Connection, Incomplete, SqlError};
 
 /// Something that happened on the way.
 #[derive(Debug, Clone)]
@@ -110,6 +112,20 @@ pub struct Wave<'a> {
 pub trait Observer {
     /// Takes notice of `event`.
     fn observe(&self, event: &Event<'_>);
+
+    /// Writes down what it has taken notice of, over the run's spare connection, which is wanted
+    /// for other things: what takes longer than a moment is to be given up. Called every second
+    /// while a run is at work, and not at its end. What is returned may be dropped half-way.
+    ///
+    /// # Errors
+    ///
+    /// [`Incomplete`]; the run goes on, and calls again.
+    fn write_down<'a>(
+        &'a self,
+        _connection: &'a mut Connection,
+    ) -> LocalBoxFuture<'a, Result<(), Incomplete>> {
+        future::ready(Ok(())).boxed_local()
+    }
 }
 
 /// An observer that does not listen.

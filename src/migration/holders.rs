@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::script::lock_key;
-use crate::event::Holder;
+use crate::event::{Holder, Observer, Silent};
 use crate::name::SchemaName;
 use crate::pg::{Connection, Incomplete, Lane, Row, Spare, literal};
 
@@ -18,7 +18,11 @@ const COLUMNS: &str = "b.pid, coalesce(b.application_name, ''), coalesce(host(b.
      coalesce(b.state, ''), (extract(epoch from clock_timestamp() - b.xact_start) * 1000)::int8, \
      left(regexp_replace(coalesce(b.query, ''), '\\s+', ' ', 'g'), 120)";
 
-/// Looks, from the run's spare connection, at what the workers of one run wait for.
+/// How often an observer may write down what it has noticed.
+const WRITE_DOWN_EVERY: Duration = Duration::from_secs(1);
+
+/// Looks, from the run's spare connection, at what the workers of one run wait for, and lends the
+/// connection to the run's observer now and then.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     /// When each worker's present statement began.
@@ -37,7 +41,7 @@ pub(crate) async fn watched<T>(
     let watch = Watch::default();
     watch.begin(0);
     let result = {
-        let looking = watch.run(spare, run);
+        let looking = watch.run(spare, run, &Silent);
         tokio::pin!(looking, work);
         tokio::select! {
             result = &mut work => result,
@@ -64,7 +68,8 @@ impl Watch {
     ///
     /// A worker that waits is looked at before the shortest lock timeout is over; one that has
     /// been busy for longer is more likely working than waiting, and is looked at less often.
-    pub(super) async fn run(&self, spare: &Spare, run: &str) {
+    pub(super) async fn run(&self, spare: &Spare, run: &str, observer: &dyn Observer) {
+        let mut written_down = Instant::now();
         loop {
             tokio::select! {
                 () = tokio::time::sleep(self.pause()) => {}
@@ -75,7 +80,11 @@ impl Watch {
             }
             let mut lane = spare.lane().await;
             // Connected beforehand: the shortest wait is over soon.
-            let is_connected = lane.serve(0).await.is_ok();
+            let mut is_connected = lane.serve(0).await.is_ok();
+            if is_connected && written_down.elapsed() >= WRITE_DOWN_EVERY {
+                is_connected = write_down(&mut lane, observer).await;
+                written_down = Instant::now();
+            }
             if is_connected && self.oldest() < Some(Duration::from_millis(50)) {
                 continue;
             }
@@ -126,6 +135,16 @@ impl Watch {
         }
         self.seen.borrow_mut().extend(seen);
         Some(())
+    }
+}
+
+/// Returns whether the connection can be used again.
+async fn write_down(lane: &mut Lane, observer: &dyn Observer) -> bool {
+    match lane.serve(0).await {
+        Ok(connection) => {
+            !matches!(observer.write_down(connection).await, Err(Incomplete::Lost(_)))
+        }
+        Err(_) => false,
     }
 }
 

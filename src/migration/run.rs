@@ -149,7 +149,7 @@ impl<'a> Run<'a> {
                 .await;
             self.watch.end_looking();
         };
-        let looking = self.watch.run(self.executor.spare, &self.name);
+        let looking = self.watch.run(self.executor.spare, &self.name, self.executor.observer);
         tokio::pin!(looking);
         tokio::select! {
             () = work => {}

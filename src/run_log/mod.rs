@@ -3,19 +3,22 @@
 //!
 //! A command that is about to change something says so with [`RunLog::begin`], notes what became of
 //! each schema with [`RunLog::note`], and ends with [`RunLog::end`]. Whoever emits events need not
-//! note them: [`RunLog::listening`] is an [`Observer`] that does, and passes them on. A run whose end
-//! is not recorded was killed, or lost its database.
+//! note them: [`RunLog::listening`] is an [`Observer`] that does, writes them down every second, and
+//! passes them on. A run whose end is not recorded was killed, or lost its database.
 //!
 //! What cannot be recorded does not stop the work.
 
 mod reading;
 mod tables;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use futures_util::future::{FutureExt as _, LocalBoxFuture};
 use tokio::time::Instant;
+
+use self::tables::Patience;
 
 use crate::event::{Event, Observer};
 use crate::name::SchemaName;
@@ -121,7 +124,56 @@ pub struct RunLog(Option<Rc<Place>>);
 struct Place {
     database: Database,
     run: i64,
+    /// What is not known to be written, the oldest first.
     noted: RefCell<VecDeque<(Instant, Entry)>>,
+    /// How many of the noted were sent without an answer yet: all of them are written, or none.
+    in_doubt: Cell<usize>,
+    written: Cell<usize>,
+}
+
+impl Place {
+    fn new(database: Database, run: i64) -> Self {
+        let (noted, in_doubt, written) = Default::default();
+        Self { database, run, noted, in_doubt, written }
+    }
+
+    /// Writes what was noted, each entry once.
+    async fn write(
+        &self,
+        connection: &mut Connection,
+        patience: Patience,
+    ) -> Result<(), Incomplete> {
+        if self.in_doubt.get() > 0 {
+            match tables::count_entries(connection, self.run).await? > self.written.get() {
+                true => self.confirm(),
+                false => self.in_doubt.set(0),
+            }
+        }
+        loop {
+            let left = self.noted.borrow().len();
+            if left == 0 {
+                return Ok(());
+            }
+            self.in_doubt.set(left.min(ENTRIES_PER_STATEMENT));
+            let insert =
+                tables::insertion(self.run, self.noted.borrow().iter().take(self.in_doubt.get()));
+            match tables::write(connection, &insert, patience).await {
+                Ok(_) => self.confirm(),
+                Err(error) => {
+                    if let Incomplete::Sql(_) = error {
+                        self.in_doubt.set(0);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    fn confirm(&self) {
+        let confirmed = self.in_doubt.take();
+        self.noted.borrow_mut().drain(..confirmed);
+        self.written.set(self.written.get() + confirmed);
+    }
 }
 
 impl RunLog {
@@ -138,11 +190,10 @@ impl RunLog {
     ) -> Result<Self, RunLogError> {
         tables::make(connection).await?;
         let id = tables::insert_run(connection, run).await?;
-        let database = database.clone();
-        Ok(Self(Some(Rc::new(Place { database, run: id, noted: RefCell::default() }))))
+        Ok(Self(Some(Rc::new(Place::new(database.clone(), id)))))
     }
 
-    /// Notes what became of a schema; it is written by [`RunLog::end`].
+    /// Notes what became of a schema; it is written by [`RunLog::end`] at the latest.
     pub fn note(&self, entry: Entry) {
         if let Some(place) = &self.0 {
             place.noted.borrow_mut().push_back((Instant::now(), entry));
@@ -161,19 +212,6 @@ impl RunLog {
         }
     }
 
-    async fn write(&self, connection: &mut Connection) -> Result<(), RunLogError> {
-        let Some(place) = &self.0 else { return Ok(()) };
-        loop {
-            let left = place.noted.borrow().len();
-            let noted: Vec<_> =
-                place.noted.borrow_mut().drain(..left.min(ENTRIES_PER_STATEMENT)).collect();
-            if noted.is_empty() {
-                return Ok(());
-            }
-            tables::insert_entries(connection, place.run, &noted).await?;
-        }
-    }
-
     /// Writes what was noted, and that the run ended with this exit status, over a connection that the
     /// run has left, where there is one. It is closed then.
     ///
@@ -186,7 +224,7 @@ impl RunLog {
         let mut lane = spare.lane().await;
         lane.check().await;
         let connection = lane.serve(0).await?;
-        self.write(connection).await?;
+        place.write(connection, Patience::AtTheEnd).await?;
         tables::end_run(connection, place.run, exit_status).await?;
         drop(lane);
         spare.close().await;
@@ -237,6 +275,19 @@ impl Observer for Listening<'_> {
             _ => {}
         }
         self.next.observe(event);
+    }
+
+    fn write_down<'a>(
+        &'a self,
+        connection: &'a mut Connection,
+    ) -> LocalBoxFuture<'a, Result<(), Incomplete>> {
+        let write = async {
+            if let Some(place) = &self.log.0 {
+                place.write(connection, Patience::AtWork).await?;
+            }
+            Ok(())
+        };
+        write.boxed_local()
     }
 }
 

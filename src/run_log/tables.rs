@@ -41,7 +41,7 @@ comment on schema tenantctl is 'What tenantctl did, when and for whom: read it w
 pub(super) async fn make(connection: &mut Connection) -> Result<(), RunLogError> {
     // Asked first: `if not exists` wants the privilege to create also where there is nothing to do.
     while !are_there(connection).await? {
-        match write(connection, TABLES).await {
+        match write(connection, TABLES, Patience::AtTheEnd).await {
             Err(Incomplete::Sql(error)) if is_race(&error.code) => {}
             Err(Incomplete::Sql(error)) => return Err(RunLogError::NotMade(error)),
             other => return Ok(other.map(drop)?),
@@ -74,16 +74,14 @@ pub(super) async fn insert_run(
         optional(run.host.as_deref()),
         literal(env!("CARGO_PKG_VERSION")),
     );
-    let answers = write(connection, &insert).await?;
+    let answers = write(connection, &insert, Patience::AtTheEnd).await?;
     let id = answers.iter().find_map(|it| it.rows.first().filter(|_| it.columns == ["id"]));
     Ok(id.and_then(|row| row.number(0)).expect("it was returned"))
 }
 
-pub(super) async fn insert_entries(
-    connection: &mut Connection,
-    run: i64,
-    noted: &[(Instant, Entry)],
-) -> Result<(), RunLogError> {
+/// Returns the statement that writes entries.
+pub(super) fn insertion<'a>(run: i64, noted: impl Iterator<Item = &'a (Instant, Entry)>) -> String {
+    let noted: Vec<_> = noted.collect();
     let number = |version: Option<i64>| version.map(|it| it.to_string());
     let versions = noted.iter().map(|(_, entry)| entry.versions.unwrap_or_default());
     let (from, to): (Vec<_>, Vec<_>) =
@@ -107,16 +105,24 @@ pub(super) async fn insert_entries(
         (array(ages.iter().map(|it| Some(it.as_str()))), "int8"),
     ];
     let columns = columns.map(|(values, kind)| format!("{values}::{kind}[]"));
-    let insert = format!(
+    format!(
         "insert into tenantctl.run_entries \
          select {run}, schema_name, outcome, has_versions, from_version, to_version, what, \
            clock_timestamp() - age * interval '1 ms' \
          from unnest({}) as entry \
            (schema_name, outcome, has_versions, from_version, to_version, what, age)",
         columns.join(", ")
-    );
-    write(connection, &insert).await?;
-    Ok(())
+    )
+}
+
+/// Returns how many entries a run has.
+pub(super) async fn count_entries(
+    connection: &mut Connection,
+    run: i64,
+) -> Result<usize, Incomplete> {
+    let question = format!("select count(*) from tenantctl.run_entries where run = {run}");
+    let rows = connection.ask(&question).await?.rows;
+    Ok(rows[0].number(0).and_then(|it| it.try_into().ok()).unwrap_or_default())
 }
 
 pub(super) async fn end_run(
@@ -128,18 +134,36 @@ pub(super) async fn end_run(
         "update tenantctl.runs set ended_at = clock_timestamp(), exit_status = {exit_status} \
          where id = {run}"
     );
-    write(connection, &update).await?;
+    write(connection, &update, Patience::AtTheEnd).await?;
     Ok(())
 }
 
+/// How long something may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Patience {
+    /// While the run has other things to do with its connection; the disk is not waited for.
+    AtWork,
+    /// Before the work, and after it.
+    AtTheEnd,
+}
+
 /// Sends statements as one transaction.
-async fn write(connection: &mut Connection, statements: &str) -> Result<Vec<Rows>, Incomplete> {
+pub(super) async fn write(
+    connection: &mut Connection,
+    statements: &str,
+    patience: Patience,
+) -> Result<Vec<Rows>, Incomplete> {
     let statements = statements.trim_end_matches(';');
+    let patience = match patience {
+        Patience::AtWork => {
+            "set local lock_timeout = '50ms'; set local statement_timeout = '1s'; \
+             set local synchronous_commit = off"
+        }
+        Patience::AtTheEnd => "set local lock_timeout = '2s'; set local statement_timeout = '30s'",
+    };
     let message = format!(
         "begin isolation level read committed, read write; \
-         select set_config('search_path', 'pg_catalog', true), \
-         set_config('lock_timeout', '2s', true), set_config('statement_timeout', '30s', true); \
-         {statements}; commit"
+         set local search_path = pg_catalog; {patience}; {statements}; commit"
     );
     match connection.send(message).await {
         Ok(answers) => Ok(answers),

@@ -1,5 +1,6 @@
 //! `history`, and what other commands record.
 
+use crate::support::proxy::{Lose, Proxy};
 use crate::support::{Project, eventually};
 
 const ENTRIES: &str = "select schema_name, outcome, from_version, to_version, what \
@@ -178,6 +179,38 @@ async fn a_run_that_was_killed_has_no_end() {
     hint: `tenantctl migrate-schemas --all` does whatever is left
     [exit status: 1]
     ");
+}
+
+#[tokio::test]
+async fn what_a_run_had_done_before_it_was_killed_is_told() {
+    let project = Project::with_tenants(["acme", "globex", "initech"]).await;
+    project.tenant_migration(
+        "V1__notes.sql",
+        "create table notes (id int); \
+         select pg_sleep(case current_schema() when 'initech' then 60 else 0 end)",
+    );
+    let program = project.start("migrate-schemas --tenants --jobs 1");
+    let entries = "select string_agg(schema_name, ' ' order by schema_name) \
+         from tenantctl.run_entries where what ~ 'notes'";
+    eventually("it is written down", async || project.query(entries).await == "acme globex").await;
+    assert!(program.kill());
+
+    let shown = project.run("history --last 1 --command migrate-schemas");
+    assert!(shown.contains("\t2 done, did not end\t"), "{shown}");
+}
+
+#[tokio::test]
+async fn what_is_written_down_without_an_answer_is_written_once() {
+    let project = Project::with_tenants(["acme", "globex", "initech"]).await;
+    project.tenant_migration("V1__notes.sql", "create table notes (id int); select pg_sleep(1)");
+    let proxy = Proxy::start(project.database(), Lose::WrittenDown);
+    let url = proxy.url();
+    let shown = project.run(&format!("migrate-schemas --tenants --jobs 1 --database-url {url}"));
+    assert!(proxy.has_lost(), "{shown}");
+    assert!(shown.starts_with("3 schemas migrated\n"), "{shown}");
+    let entries = "select string_agg(schema_name, ' ' order by schema_name) \
+         from tenantctl.run_entries where what ~ 'notes'";
+    assert_eq!(project.query(entries).await, "acme globex initech");
 }
 
 #[tokio::test]

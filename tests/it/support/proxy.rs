@@ -24,6 +24,8 @@ pub(crate) enum Lose {
     Nth(usize),
     /// The server's first answer that it has committed.
     Committed,
+    /// The answer to the first statement that writes down what a run has done.
+    WrittenDown,
     /// Every start-up message of a connection that wants to know whether it leads straight to the
     /// server, as a pooler might.
     Direct,
@@ -32,7 +34,7 @@ pub(crate) enum Lose {
 struct Wire {
     target: (Ipv4Addr, u16),
     lose: Lose,
-    /// Messages of connections that migrate, so far.
+    /// Messages so far, of those that are counted.
     seen: AtomicUsize,
     lost: AtomicUsize,
 }
@@ -110,13 +112,18 @@ impl Wire {
     }
 
     fn lets_through(&self, migrates: bool, message: &[u8]) -> bool {
-        // What the server says of its settings (`S`) comes in one go, as one message might.
-        if !migrates || message[0] == b'S' {
-            return true;
-        }
-        let number = self.seen.fetch_add(1, Ordering::SeqCst);
+        let count = || self.seen.fetch_add(1, Ordering::SeqCst);
         let is_lost = match self.lose {
-            Lose::Nth(lost) => number == lost,
+            // The first row that is written is that of the run.
+            Lose::WrittenDown => {
+                !migrates
+                    && message[0] == b'C'
+                    && message[5..].starts_with(b"INSERT")
+                    && count() == 1
+            }
+            // What the server says of its settings (`S`) comes in one go, as one message might.
+            _ if !migrates || message[0] == b'S' => false,
+            Lose::Nth(lost) => count() == lost,
             Lose::Committed => {
                 message == b"C\0\0\0\x0bCOMMIT\0" && self.lost.load(Ordering::SeqCst) == 0
             }
