@@ -6,26 +6,29 @@
 //! an *audit* after them, which refuses what left the schema; and the history rows. A refusal is a
 //! failing cast, so that everything fits in one message and nothing is wrapped in a DO block.
 
+mod audit;
+mod guard;
+mod recording;
+
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::time::Duration;
 
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
-
-use super::Width;
+pub(super) use self::audit::{DROPPED, own_relations, touched};
+use self::audit::{audit, found_outside, note_own_relations};
+pub(super) use self::guard::REFUSAL;
+use self::guard::{
+    PREPARE_GUARD, absence_guard, brief_guard, execute_guard, half_made_guard, history_guard,
+    lock_guard,
+};
+pub(crate) use self::guard::{lock_key, lock_key_of};
+use self::recording::history_rows_after;
+pub(super) use self::recording::{create_history_table, history_rows, widening};
 use super::beyond;
-use super::history::{DIGEST, HISTORY_TABLE, History};
+use super::history::History;
 use super::set::MigrationSet;
 use crate::name::SchemaName;
-use crate::pg::{Session, identifier, literal, qualified, search_path};
+use crate::pg::{Session, identifier, literal, search_path};
 use crate::structure::Template;
-
-/// What a refusal by the guard or the audit begins with, inside the server's error message.
-pub(super) const REFUSAL: &str = "tenantctl:";
-
-/// What the audit calls a relation that is gone, and with it its name.
-pub(super) const DROPPED: &str = "a relation that it dropped";
 
 /// How a script is to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -462,21 +465,6 @@ impl Message {
     }
 }
 
-/// Returns the 64-bit key of a schema's advisory lock, as an SQL expression that any client can
-/// write: `hashtextextended('tenantctl:acme', 0)`.
-pub(crate) fn lock_key(schema: &SchemaName) -> String {
-    format!("hashtextextended({}, 0)", literal(&lock_name(schema)))
-}
-
-fn lock_name(schema: &SchemaName) -> String {
-    format!("{REFUSAL}{schema}")
-}
-
-/// Returns that key for the schema that the SQL expression `name`, a text, stands for.
-pub(crate) fn lock_key_of(name: &str) -> String {
-    format!("hashtextextended({} || {name}, 0)", literal(REFUSAL))
-}
-
 /// Returns the statement that sets what a schema's statements run with, for this transaction or,
 /// where there is none, for the session.
 pub(super) fn settings(
@@ -524,114 +512,6 @@ fn milliseconds(timeout: Option<Duration>) -> String {
     timeout.map_or_else(|| "0".into(), |it| format!("{}ms", it.as_millis().max(1)))
 }
 
-/// Fails unless the schema exists and nobody else works on it. The lock ends with the transaction.
-fn lock_guard(schema: &SchemaName) -> String {
-    refuse_when(&[
-        (
-            format!("to_regnamespace({}) is null", literal(&identifier(schema.as_str()))),
-            "no-schema",
-        ),
-        is_locked(schema),
-    ])
-}
-
-fn is_locked(schema: &SchemaName) -> (String, &'static str) {
-    (format!("not pg_catalog.pg_try_advisory_xact_lock({})", lock_key(schema)), "locked")
-}
-
-/// Prepares the guard of [`Script::brief`] for one table: analysed anew, it takes as long again. A
-/// plan is made anew as well where the search path is another, so it is asked before that is set.
-const PREPARE_GUARD: &str = "prepare tenantctl_guard (text, text) as \
-     select cast(case when to_regclass($1) is null then 'tenantctl:no-table' \
-       when not pg_catalog.pg_try_advisory_xact_lock(hashtextextended($2, 0)) \
-       then 'tenantctl:locked' else '0' end as integer)";
-
-fn execute_guard(schema: &SchemaName, table: &str) -> String {
-    let (table, key) = (literal(&qualified(schema, table)), literal(&lock_name(schema)));
-    format!("execute tenantctl_guard ({table}, {key})")
-}
-
-/// Fails unless the schema has these tables itself and nobody else works on it.
-fn brief_guard(schema: &SchemaName, tables: &BTreeSet<&str>) -> String {
-    let lacks = |table: &&str| {
-        let condition = format!("to_regclass({}) is null", literal(&qualified(schema, table)));
-        (condition, "no-table")
-    };
-    let conditions: Vec<_> = tables.iter().map(lacks).chain([is_locked(schema)]).collect();
-    refuse_when(&conditions)
-}
-
-/// Fails when the schema exists, or somebody else works on it.
-fn absence_guard(schema: &SchemaName) -> String {
-    refuse_when(&[
-        (format!("not pg_catalog.pg_try_advisory_xact_lock({})", lock_key(schema)), "locked"),
-        (
-            format!("to_regnamespace({}) is not null", literal(&identifier(schema.as_str()))),
-            "schema-exists",
-        ),
-    ])
-}
-
-/// Fails unless the schema is marked as half made: another run may have completed it meanwhile.
-fn half_made_guard(schema: &SchemaName) -> String {
-    refuse_when(&[(
-        format!(
-            "not exists (select from pg_catalog.pg_namespace where nspname = {} \
-             and pg_catalog.obj_description(oid, 'pg_namespace') = {})",
-            literal(schema.as_str()),
-            literal(BEING_CREATED)
-        ),
-        "schema-exists",
-    )])
-}
-
-/// Fails unless the history is what the plan was made from. Its own statement, so that its
-/// snapshot is taken after the lock.
-fn history_guard(subject: Subject<'_>) -> String {
-    let table = qualified(subject.schema, HISTORY_TABLE);
-    match subject.history.width {
-        Some(_) => format!("{} from {table}", refuse_when(&[has_changed(subject)])),
-        None => {
-            let is_there = format!("to_regclass({}) is not null", literal(&table));
-            refuse_when(&[(is_there, HISTORY_CHANGED)])
-        }
-    }
-}
-
-const HISTORY_CHANGED: &str = "history-changed";
-
-fn has_changed(subject: Subject<'_>) -> (String, &'static str) {
-    (format!("{DIGEST} <> {}", literal(&subject.history.digest)), HISTORY_CHANGED)
-}
-
-/// Returns a statement that fails with `tenantctl:WORD` in its message when a condition holds.
-fn refuse_when(conditions: &[(String, &str)]) -> String {
-    unless(conditions, "integer", 0)
-}
-
-/// Returns the same, which otherwise returns `number`.
-fn unless(conditions: &[(String, &str)], kind: &str, number: i64) -> String {
-    let mut sql = String::from("select cast(case");
-    for (condition, word) in conditions {
-        let _ = write!(sql, "\n    when {condition}\n    then '{REFUSAL}{word}'");
-    }
-    let _ = write!(sql, "\n    else '{number}' end as {kind})");
-    sql
-}
-
-/// Returns the statement that makes a history table as refinery makes it.
-pub(super) fn create_history_table(schema: &SchemaName, width: Width) -> String {
-    let table = qualified(schema, HISTORY_TABLE);
-    let version = match width {
-        Width::Int4 => "int4",
-        Width::Int8 => "int8",
-    };
-    format!(
-        "create table {table} (\n    version {version} primary key,\n    name varchar(255),\n    \
-         applied_on varchar(255),\n    checksum varchar(255)\n)"
-    )
-}
-
 /// Whether the transaction must stay within its schema, and is made to prove it.
 fn is_audited(subject: Subject<'_>) -> bool {
     let seeds_may_leave = seeds_of(subject).any(|(seeds, file)| seeds.may_leave(&[file]));
@@ -664,196 +544,12 @@ fn may_drop(subject: Subject<'_>) -> bool {
     })
 }
 
-/// Notes the oids of the schema's own relations, with their indexes and TOAST tables, and the
-/// newest oid there is: after a drop, the audit could no longer tell whose it was.
-///
-/// By way of `pg_depend`, as `pg_class` has no index by namespace and would be read whole.
-fn note_own_relations(schema: &SchemaName) -> String {
-    format!(
-        "\
-with {}
-select set_config('tenantctl.own', coalesce(string_agg(oid::text, ','), ''), true),
-       set_config('tenantctl.mark', (select max(oid)::text from pg_catalog.pg_class), true)
-  from own",
-        own_relations(schema)
-    )
-}
-
-/// Returns the SQL of common table expressions, of which `own` is the oids of the schema's own
-/// relations.
-pub(super) fn own_relations(schema: &SchemaName) -> String {
-    format!(
-        "\
-tables as (
-    select d.objid as oid from pg_catalog.pg_depend d
-     where d.refclassid = 'pg_catalog.pg_namespace'::regclass
-       and d.refobjid = {own}::regnamespace and d.classid = 'pg_catalog.pg_class'::regclass
-    union all
-    select t.typrelid from pg_catalog.pg_depend d join pg_catalog.pg_type t on t.oid = d.objid
-     where d.refclassid = 'pg_catalog.pg_namespace'::regclass
-       and d.refobjid = {own}::regnamespace and d.classid = 'pg_catalog.pg_type'::regclass
-       and t.typrelid <> 0
-), heaps as (
-    select oid from tables union all
-    select c.reltoastrelid from tables join pg_catalog.pg_class c using (oid)
-     where c.reltoastrelid <> 0
-), own as (
-    select oid from heaps union all
-    select i.indexrelid from heaps join pg_catalog.pg_index i on i.indrelid = heaps.oid
-)",
-        own = literal(&identifier(schema.as_str()))
-    )
-}
-
-/// Fails when this transaction touched a relation outside the schema otherwise than by reading it
-/// or pointing a foreign key at it, however it was reached, or when the schema itself is gone.
-///
-/// With the schema first in the search path every relation of its own is visible, and any other is
-/// not (Postgres documentation, "Schema Visibility Inquiry Functions"). A dropped one is written as
-/// a number ("Object Identifier Types"). This is planned once a schema, so it has no join and as
-/// few words as can be.
-fn audit(schema: &SchemaName, may_drop: bool) -> String {
-    let name = literal(&identifier(schema.as_str()));
-    let dropped = match may_drop {
-        true => {
-            "
-   and not (l.relation::regclass::text ~ '^[0-9]+$'
-            and (l.relation > current_setting('tenantctl.mark')::oid
-                 or l.relation = any (string_to_array(current_setting('tenantctl.own'), ',')::oid[])))"
-        }
-        false => "",
-    };
-    format!(
-        "\
-select cast(case
-    when to_regnamespace({name}) is null then '{REFUSAL}no-schema'
-    when count(*) > 0 then '{REFUSAL}outside:' || string_agg(l.relation::regclass::text, ', ')
-    else '0' end as integer)
-  from pg_catalog.pg_lock_status() as l
- where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation' and l.granted
-   and l.relation >= 16384
-   and l.mode not in ('AccessShareLock', 'RowShareLock', 'ShareRowExclusiveLock')
-   and pg_catalog.pg_table_is_visible(l.relation) is not true
-   and l.relation::regclass::text !~ '^pg_(toast|temp)'{dropped}"
-    )
-}
-
-/// Returns what the audit found, each relation once; one that is gone has but a number.
-pub(super) fn touched(found: &str) -> String {
-    let mut names: Vec<&str> = found
-        .split(", ")
-        .map(|name| if name.parse::<u32>().is_ok() { DROPPED } else { name })
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    names.join(", ")
-}
-
-/// Fails when the search path finds `name` behind the schema only. Each catalog is asked by its
-/// index on names.
-fn found_outside(schema: &SchemaName, kind: &str, name: &str) -> String {
-    let is = |what: &[&str]| what.iter().any(|it| kind.contains(it));
-    let (relation, routine, type_) = (
-        "select relnamespace as oid from pg_catalog.pg_class where relname",
-        "select pronamespace as oid from pg_catalog.pg_proc where proname",
-        "select typnamespace as oid from pg_catalog.pg_type where typname",
-    );
-    let catalogs: &[&str] = match () {
-        () if is(&["FUNCTION", "PROCEDURE", "ROUTINE", "AGGREGATE"]) => &[routine],
-        () if is(&["TYPE", "DOMAIN"]) => &[type_],
-        () if is(&["TRIGGER"]) => &[relation],
-        () => &[relation, routine, type_],
-    };
-    let name = literal(name);
-    let found: Vec<String> = catalogs.iter().map(|it| format!("{it} = {name}")).collect();
-    format!(
-        "\
-select cast(coalesce(case
-    when not bool_or(s.nspname = {})
-    then '{REFUSAL}outside:' || min(quote_ident(s.nspname)) || '.' || quote_ident({name})
-    else '0' end, '0') as integer)
-  from ({}) as found join pg_catalog.pg_namespace s using (oid)
- where s.nspname = any (pg_catalog.current_schemas(false))",
-        literal(schema.as_str()),
-        found.join(" union all\n        ")
-    )
-}
-
-/// Whether one of the files has a version that does not fit refinery's default width.
-fn needs_more_room(subject: Subject<'_>) -> bool {
-    subject.files.iter().any(|&file| subject.migrations.file(file).checksum_narrow.is_none())
-}
-
-/// Returns the statements that make a history table of refinery's default width what refinery's
-/// `int8-versions` makes it: a wider column, and the checksums that belong to it.
-pub(super) fn widening(subject: Subject<'_>) -> Vec<String> {
-    if subject.history.width != Some(Width::Int4) || !needs_more_room(subject) {
-        return Vec::new();
-    }
-    let table = qualified(subject.schema, HISTORY_TABLE);
-    let known = subject.history.rows.iter().filter_map(|row| {
-        let file = subject.migrations.folder().get(row.version)?;
-        let stored = row.checksum.parse().ok()?;
-        let is_same = file.name == row.name && file.recognises(Width::Int4, stored);
-        is_same.then(|| format!("({}, '{}')", row.version, file.checksum_wide))
-    });
-    let known: Vec<String> = known.collect();
-    let mut statements = vec![format!("alter table {table} alter column version type int8")];
-    if !known.is_empty() {
-        statements.push(format!(
-            "update {table} as h set checksum = wide.checksum \
-             from (values {}) as wide (version, checksum) where h.version = wide.version",
-            known.join(", ")
-        ));
-    }
-    statements
-}
-
-/// Returns the statement that records the files as applied, as refinery records them, in the
-/// width of this history table.
-pub(super) fn history_rows(subject: Subject<'_>) -> String {
-    insert_rows(subject, |version| version.to_string())
-}
-
-/// Returns the same, which fails unless the history is what the plan was made from.
-fn history_rows_after(subject: Subject<'_>) -> String {
-    let table = qualified(subject.schema, HISTORY_TABLE);
-    let mut is_first = true;
-    insert_rows(subject, |version| match std::mem::take(&mut is_first) {
-        true => format!("({} from {table})", unless(&[has_changed(subject)], "bigint", version)),
-        false => version.to_string(),
-    })
-}
-
-fn insert_rows(subject: Subject<'_>, mut version: impl FnMut(i64) -> String) -> String {
-    let width = match subject.history.width {
-        Some(Width::Int4) if needs_more_room(subject) => Width::Int8,
-        Some(width) => width,
-        None => subject.migrations.new_table_width(),
-    };
-    let now = OffsetDateTime::now_utc().format(&Rfc3339).expect("a year of four digits");
-    let rows: Vec<String> = subject
-        .files
-        .iter()
-        .map(|&index| {
-            let file = subject.migrations.file(index);
-            let (version, name) = (version(file.version), literal(&file.name));
-            let checksum = file.checksum(width).expect("the width was chosen to fit");
-            format!("({version}, {name}, '{now}', '{checksum}')")
-        })
-        .collect();
-    format!(
-        "insert into {} (version, name, applied_on, checksum) values\n    {}",
-        qualified(subject.schema, HISTORY_TABLE),
-        rows.join(",\n    ")
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::migration::history::HISTORY_TABLE;
     use crate::migration::sql::{Context, Folder};
-    use crate::migration::{MigrationFolder, PlanOptions, plan::Plan};
+    use crate::migration::{MigrationFolder, PlanOptions, Width, plan::Plan};
 
     fn set(files: &[(&str, &str)]) -> MigrationSet {
         let folder = tempfile::tempdir().unwrap();
@@ -1084,20 +780,5 @@ mod tests {
         let second = message.text.find("select 2").unwrap();
         assert_eq!(message.step_at(0), Some((4, 0)));
         assert_eq!(message.step_at(second + 7), Some((5, 7)));
-    }
-
-    #[test]
-    fn what_was_touched_is_named_once() {
-        assert_eq!(
-            touched("public.b, public.a, public.b, 16390"),
-            format!("{DROPPED}, public.a, public.b")
-        );
-    }
-
-    #[test]
-    fn the_lock_is_the_names_own() {
-        let key = |name: &str| lock_key(&SchemaName::registered(name));
-        assert_ne!(key("acme"), key("Acme"));
-        assert_eq!(key("acme"), "hashtextextended('tenantctl:acme', 0)");
     }
 }
