@@ -10,7 +10,7 @@ use serde_json::json;
 use super::error::{connect_hint, printable_lines};
 use super::exit_code::ExitCode;
 use super::report::Report;
-use super::text::{count, few, grouped, printable, shell_word};
+use super::text::{count, few, grouped, printable, shell_word, stopped_early};
 use crate::migration::{Interrupt, Urgency};
 use crate::name::SchemaName;
 use crate::pg::ConnectError;
@@ -39,8 +39,11 @@ pub(crate) enum Verdict {
 /// Why no further schema was started.
 #[derive(Debug)]
 pub(crate) enum Stop {
-    /// As many failed as were allowed to.
-    Budget,
+    /// As many failed as were allowed to; what was under way then may have failed as well.
+    Budget {
+        /// How many were.
+        most: usize,
+    },
     /// A person asked to stop.
     Interrupted,
     /// The server is out of reach.
@@ -120,8 +123,9 @@ impl State<'_> {
     fn fail(&self, schema: SchemaName, status: ExitCode) {
         let mut tally = self.tally.borrow_mut();
         tally.failed.push((schema, status));
-        if tally.failed.len() >= self.fleet.max_failures {
-            tally.stop.get_or_insert(Stop::Budget);
+        let most = self.fleet.max_failures;
+        if tally.failed.len() >= most {
+            tally.stop.get_or_insert(Stop::Budget { most });
         }
     }
 
@@ -186,10 +190,7 @@ impl Tally {
     fn explain(&self, report: &Report) {
         match &self.stop {
             Some(Stop::Interrupted) => report.error("interrupted"),
-            Some(Stop::Budget) => report.error(format!(
-                "stopped early: {} failed, as many as `--max-failures` allows",
-                count(self.failed.len(), "schema")
-            )),
+            Some(Stop::Budget { most }) => report.error(stopped_early(*most, self.failed.len())),
             Some(Stop::Unreachable(error)) => {
                 report.error(printable_lines(&error.to_string()));
                 connect_hint(error).into_iter().for_each(|hint| report.hint(hint));
@@ -283,7 +284,7 @@ mod tests {
     async fn the_budget_ends_it_and_the_counts_add_up() {
         let tally = ended(&["1", "0", "2", "0", "0"], 2).await;
         assert_eq!(tally.summary(), "1 schema done, 2 failed, 2 not attempted");
-        assert!(matches!(tally.stop, Some(Stop::Budget)));
+        assert!(matches!(tally.stop, Some(Stop::Budget { most: 2 })));
         // The last schema of all is not one too many.
         assert!(ended(&["0", "1"], 1).await.stop.is_none());
     }

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::error::{connect_hint, indent, printable_lines, sql_details};
 use super::exit_code::ExitCode;
 use super::report::Report;
-use super::text::{count, few, grouped, length, printable, shell_word};
+use super::text::{count, few, grouped, length, printable, shell_word, stopped_early};
 use crate::event::{Blockage, BlockageKind, Cause, Event, Failure, Holder, Observer, Wave};
 use crate::migration::{Mode, Outcome, Stop};
 use crate::name::SchemaName;
@@ -532,10 +532,9 @@ fn explain_stop(report: &Report, outcome: &Outcome) {
         Some(Stop::OutOfResources) => {
             report.error("stopped early: the server has run out of something the others need too");
         }
-        Some(Stop::Budget) => report.error(format!(
-            "stopped early: {} failed, as many as `--max-failures` allows",
-            count(outcome.failed.len(), "schema")
-        )),
+        Some(Stop::Budget { most }) => {
+            report.error(stopped_early(*most, outcome.failed.len()));
+        }
         Some(Stop::Canary { not_done, of }) => {
             let verb = if *not_done == 1 { "is" } else { "are" };
             let canaries = count(*of, "canary");

@@ -59,6 +59,18 @@ pub(crate) fn few<T: std::fmt::Display>(
     }
 }
 
+/// Returns why a run in which `failed` schemas failed went no further than `most` allowed.
+pub(crate) fn stopped_early(most: usize, failed: usize) -> String {
+    let after = match most {
+        0 | 1 => "at the first failure".to_owned(),
+        _ => format!("after {} failures, as `--max-failures` says", grouped(most)),
+    };
+    match failed.saturating_sub(most) {
+        0 => format!("stopped early, {after}"),
+        more => format!("stopped early, {after}; {} under way failed as well", grouped(more)),
+    }
+}
+
 /// Returns a word as a shell would have to be given it.
 pub(crate) fn shell_word(word: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "-_./:=@%+,".contains(c);
@@ -77,6 +89,14 @@ mod tests {
         assert_eq!(count(1, "schema"), "1 schema");
         assert_eq!(count(0, "schema"), "0 schemas");
         assert_eq!(count(1_234_567, "schema"), "1,234,567 schemas");
+    }
+
+    #[test]
+    fn the_budget_and_what_failed_beyond_it_are_told_apart() {
+        assert_eq!(stopped_early(1, 1), "stopped early, at the first failure");
+        let three = "stopped early, after 3 failures, as `--max-failures` says";
+        assert_eq!(stopped_early(3, 3), three);
+        assert_eq!(stopped_early(3, 6), format!("{three}; 3 under way failed as well"));
     }
 
     #[test]

@@ -92,6 +92,10 @@ pub(crate) fn refuse_strangers(waves: &Waves, prepared: &Prepared) -> Result<(),
     }
     let names = strangers.iter().map(|it| format!("`{}`", it.as_str().escape_debug()));
     let names: Vec<String> = names.collect();
+    let hint = match names.iter().any(|it| it.contains(',')) {
+        true => "nothing was changed; names are told apart by spaces: `--canary acme globex`",
+        false => "nothing was changed; `tenantctl list-tenants` lists the tenants",
+    };
     let (noun, verb) = if names.len() == 1 { ("canary", "is") } else { ("canaries", "are") };
     Err(CommandError::Usage {
         message: format!(
@@ -99,6 +103,6 @@ pub(crate) fn refuse_strangers(waves: &Waves, prepared: &Prepared) -> Result<(),
             few(names.iter(), 5),
             count(prepared.tenants().count(), "tenant")
         ),
-        hint: "nothing was changed; `tenantctl list-tenants` lists the tenants".into(),
+        hint: hint.into(),
     })
 }

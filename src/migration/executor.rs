@@ -79,8 +79,11 @@ impl Default for ExecuteOptions {
 /// Why no further schema was started.
 #[derive(Debug, Clone)]
 pub enum Stop {
-    /// As many failed as were allowed to.
-    Budget,
+    /// As many failed as were allowed to; what was under way then may have failed as well.
+    Budget {
+        /// How many were.
+        most: usize,
+    },
     /// Some of the canaries were not done.
     Canary {
         /// How many were not.

@@ -31,10 +31,12 @@ pub struct PlanOptions {
 /// What stands between a history and its folder.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Finding {
-    /// Applied, but the file has changed since.
+    /// Applied, but the file has changed since, or another one has its version.
     Divergent {
         /// Index of the file in the folder.
         file: usize,
+        /// The name in the history.
+        name: String,
     },
     /// Applied, but there is no such file.
     Missing {
@@ -181,7 +183,7 @@ fn settle(
             let file = index(row.version());
             let same = applied.iter_mut().find(|it| it.version() == row.version());
             *same.expect("refinery found it") = as_applied(&folder.files()[file]);
-            Finding::Divergent { file }
+            Finding::Divergent { file, name: row.name().to_owned() }
         }
         Objection::Missing(row) => {
             let finding = Finding::Missing { version: row.version(), name: row.name().to_owned() };
@@ -319,7 +321,7 @@ mod tests {
         );
         let history = history(Width::Int4, &before, &[1, 2]);
         let strict = plan(&now, &history);
-        assert_eq!(strict.findings, [Finding::Divergent { file: 1 }]);
+        assert_eq!(strict.findings, [Finding::Divergent { file: 1, name: "b".into() }]);
         assert!(strict.refused);
         let allowed = PlanOptions { allow_divergent: true, ..PlanOptions::default() };
         let plan = Plan::new(&now, &history, allowed);
@@ -332,7 +334,7 @@ mod tests {
         let before = folder(&[("V1__a.sql", "select 1;")]);
         let now = folder(&[("V1__b.sql", "select 1;")]);
         let plan = plan(&now, &history(Width::Int8, &before, &[1]));
-        assert_eq!(plan.findings, [Finding::Divergent { file: 0 }]);
+        assert_eq!(plan.findings, [Finding::Divergent { file: 0, name: "a".into() }]);
     }
 
     #[test]

@@ -601,8 +601,8 @@ impl<'a> Run<'a> {
         }
         self.outcome.borrow_mut().failed.push((schema, failure));
         let failed = self.outcome.borrow().failed.len();
-        if self.executor.options.max_failures.is_some_and(|most| failed >= most) {
-            self.stop(Stop::Budget);
+        if let Some(most) = self.executor.options.max_failures.filter(|most| failed >= *most) {
+            self.stop(Stop::Budget { most });
         }
     }
 

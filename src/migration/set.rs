@@ -155,9 +155,14 @@ impl MigrationSet {
     /// Returns what a finding means, in words.
     pub fn describe(&self, finding: &plan::Finding) -> String {
         match finding {
-            plan::Finding::Divergent { file } => format!(
+            plan::Finding::Divergent { file, name } if *name == self.file(*file).name => format!(
                 "divergent: {} was applied, and `{}` has changed since",
                 self.label(*file),
+                self.path(*file)
+            ),
+            plan::Finding::Divergent { file, name } => format!(
+                "divergent: V{} `{name}` was applied, and the file of that version is `{}` now",
+                self.file(*file).version,
                 self.path(*file)
             ),
             plan::Finding::Missing { version, name } => format!(
@@ -177,7 +182,7 @@ impl MigrationSet {
     /// Returns the version a finding is about, and its name: `divergent`, `missing` and so on.
     pub fn version_and_word(&self, finding: &plan::Finding) -> (i64, &'static str) {
         match finding {
-            plan::Finding::Divergent { file } => (self.file(*file).version, "divergent"),
+            plan::Finding::Divergent { file, .. } => (self.file(*file).version, "divergent"),
             plan::Finding::Missing { version, .. } => (*version, "missing"),
             plan::Finding::OutOfOrder { file, .. } => (self.file(*file).version, "out of order"),
             plan::Finding::Broken { version, .. } => (*version, "broken"),

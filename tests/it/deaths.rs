@@ -618,7 +618,7 @@ async fn the_budget_ends_a_run_in_which_everything_fails() {
           |
         1 | alter table log add column version int
         SQLSTATE 42701
-    error: stopped early: 3 schemas failed, as many as `--max-failures` allows
+    error: stopped early, after 3 failures, as `--max-failures` says
     not attempted: t12, t13, t14, t15, t16 and 12 more
     hint: what failed is as it was; mend it and run the same command again: it does only what is left
     [exit status: 1]

@@ -208,6 +208,12 @@ async fn canaries_that_are_not_there_are_refused_before_anything() {
     hint: nothing was changed; `tenantctl list-tenants` lists the tenants
     [exit status: 2]
     ");
+    insta::assert_snapshot!(project.run("migrate-schemas --tenants --canary eha,acme"), @"
+    ------- stderr -------
+    error: canary `eha,acme` is not among the 5 tenants selected
+    hint: nothing was changed; names are told apart by spaces: `--canary acme globex`
+    [exit status: 2]
+    ");
     insta::assert_snapshot!(project.run("migrate-schemas --schema eha --canary globex hooli"), @"
     ------- stderr -------
     error: canaries `globex`, `hooli` are not among the 1 tenant selected
@@ -315,7 +321,7 @@ async fn the_failure_budget_counts_over_all_waves() {
           |
         1 | create table notes (id int)
         SQLSTATE 42P07
-    error: stopped early: 2 schemas failed, as many as `--max-failures` allows
+    error: stopped early, after 2 failures, as `--max-failures` says
     not attempted: hooli, initech
     hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --schema=acme --schema=globex --schema=hooli --schema=initech`
     [exit status: 4]

@@ -156,7 +156,7 @@ async fn the_failure_budget_leaves_the_others_alone() {
     insta::assert_snapshot!(with("--fail-fast"), @"
     ------- stderr -------
     acme: ended with status 7
-    error: stopped early: 1 schema failed, as many as `--max-failures` allows
+    error: stopped early, at the first failure
     failed, with the status of each: acme (7)
     not attempted: globex, hooli
     1 schema failed, 2 not attempted
@@ -174,7 +174,7 @@ async fn the_failure_budget_leaves_the_others_alone() {
     t1: ended with status 1
     t2: ended with status 1
     t3: ended with status 1
-    error: stopped early: 6 schemas failed, as many as `--max-failures` allows
+    error: stopped early, after 6 failures, as `--max-failures` says
     failed, with the status of each: acme (1), globex (1), hooli (1), t1 (1), t2 (1) and 1 more
     not attempted: t4, t5, t6, t7, t8
     6 schemas failed, 5 not attempted

@@ -448,6 +448,23 @@ async fn a_version_claimed_twice_is_refused() {
 }
 
 #[tokio::test]
+async fn another_file_of_an_applied_version_stops_everything() {
+    let project = Project::with_tenants(["acme"]).await;
+    project.tenant_migration("V1__notes.sql", NOTES);
+    project.run("migrate-schemas --schema acme");
+    let folder = project.path("migrations/tenant");
+    std::fs::rename(folder.join("V1__notes.sql"), folder.join("V1__orders.sql")).unwrap();
+    insta::assert_snapshot!(project.run("migrate-schemas --all"), @"
+    ------- stderr -------
+    error: the migration files do not agree with what was applied
+      divergent: V1 `notes` was applied, and the file of that version is `migrations/tenant/V1__orders.sql` now
+        in acme
+    hint: nothing was changed; restore the file as it was and write a new migration, or add `--allow-divergent` to go on
+    [exit status: 3]
+    ");
+}
+
+#[tokio::test]
 async fn an_applied_file_that_was_edited_stops_everything() {
     let project = Project::with_tenants(["acme", "globex"]).await;
     project.tenant_migration("V1__notes.sql", NOTES);
