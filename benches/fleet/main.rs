@@ -25,8 +25,9 @@ struct Options {
     /// Over how many connections, one run each
     #[arg(long, value_delimiter = ',', default_value = "1,2,4,8")]
     jobs: Vec<usize>,
-    /// How often each row is measured, from a new database; the median is shown
-    #[arg(long, default_value_t = 1)]
+    /// How often each row is measured, from a new database; the medians are shown. An even number
+    /// lets both sides go first as often
+    #[arg(long, default_value_t = 2)]
     rounds: usize,
     /// For large fleets: psql creates none, it is given a copy of ours, and the rows in which it would
     /// are ours alone
@@ -63,8 +64,8 @@ fn main() {
     println!("{}", bench.start_up());
     let mut table = Table::default();
     for &jobs in &options.jobs {
-        for _ in 0..options.rounds {
-            bench.round(&options, jobs, &mut table);
+        for round in 0..options.rounds {
+            bench.round(&options, jobs, round, &mut table);
         }
     }
     println!("{table}");
@@ -92,8 +93,29 @@ impl Bench {
         run(command)
     }
 
+    /// Measures both, each after what was before is written out. Which is first changes with every
+    /// round: it takes longer, by a third where the disk is waited for, whoever it is.
+    fn side_by_side(
+        &self,
+        round: usize,
+        ours: impl Fn() -> Measured,
+        floor: impl Fn() -> Measured,
+    ) -> (Measured, Measured) {
+        let settled = |measure: &dyn Fn() -> Measured| {
+            self.psql.settle();
+            measure()
+        };
+        if round.is_multiple_of(2) {
+            let floor = settled(&floor);
+            (settled(&ours), floor)
+        } else {
+            let ours = settled(&ours);
+            (ours, settled(&floor))
+        }
+    }
+
     /// Measures every row once, in new databases.
-    fn round(&self, options: &Options, jobs: usize, table: &mut Table) {
+    fn round(&self, options: &Options, jobs: usize, round: usize, table: &mut Table) {
         let tenants = options.tenants;
         let jobs_text = jobs.to_string();
         let with_jobs = |arguments: &[&str]| {
@@ -117,23 +139,24 @@ impl Bench {
         let file = workload.write_tenants(&names);
 
         let what = "create tenants, 10 migrations each";
-        self.psql.settle();
+        let create = || ours(a, &["create-tenant", "--from", &file]).expect_done();
         if options.copied {
-            table.note(what, jobs, ours(a, &["create-tenant", "--from", &file]).expect_done());
+            self.psql.settle();
+            table.note(what, jobs, create());
             self.psql.copy_database(a, b);
         } else {
-            let floor = self.psql.create_tenants(b, jobs, &names, &workload);
-            self.psql.settle();
-            let created = ours(a, &["create-tenant", "--from", &file]);
-            table.add(what, jobs, created.expect_done(), floor);
+            let floor = || self.psql.create_tenants(b, jobs, &names, &workload);
+            let (created, floor) = self.side_by_side(round, create, floor);
+            table.add(what, jobs, created, floor);
         }
 
         workload.add_column();
-        self.psql.settle();
-        let floor = self.psql.apply(b, jobs, &names, &workload, 10..11, false);
-        self.psql.settle();
-        let applied = ours(a, &["migrate-schemas", "--tenants"]);
-        table.add("apply one migration", jobs, applied.expect_done(), floor);
+        let (applied, floor) = self.side_by_side(
+            round,
+            || ours(a, &["migrate-schemas", "--tenants"]).expect_done(),
+            || self.psql.apply(b, jobs, &names, &workload, 10..11, false),
+        );
+        table.add("apply one migration", jobs, applied, floor);
 
         let read = self.psql.read_histories(a, &names);
         let nothing = ours(a, &["migrate-schemas", "--tenants"]).expect_done();
@@ -151,12 +174,12 @@ impl Bench {
             self.psql.drop_database(database);
         }
         if !options.copied && !options.without_ten {
-            self.ten_pending(options, jobs, table);
+            self.ten_pending(options, jobs, round, table);
         }
     }
 
     /// Measures ten migrations on schemas that have none.
-    fn ten_pending(&self, options: &Options, jobs: usize, table: &mut Table) {
+    fn ten_pending(&self, options: &Options, jobs: usize, round: usize, table: &mut Table) {
         let names = schema_names(options.tenants);
         let workload = Workload::write(self.path(), 10, options.shared_key);
         for database in ["ours", "floor"] {
@@ -164,11 +187,12 @@ impl Bench {
             self.ours(database, &["migrate-schemas", "--shared", "--quiet"]).expect_done();
             self.psql.register_empty(database, &names);
         }
-        self.psql.settle();
-        let floor = self.psql.apply("floor", jobs, &names, &workload, 0..10, true);
-        self.psql.settle();
         let arguments = ["migrate-schemas", "--tenants", "--quiet", "--jobs", &jobs.to_string()];
-        let applied = self.ours("ours", &arguments).expect_done();
+        let (applied, floor) = self.side_by_side(
+            round,
+            || self.ours("ours", &arguments).expect_done(),
+            || self.psql.apply("floor", jobs, &names, &workload, 0..10, true),
+        );
         table.add("apply ten migrations", jobs, applied, floor);
         for database in ["ours", "floor"] {
             self.psql.drop_database(database);

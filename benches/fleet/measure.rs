@@ -85,10 +85,11 @@ impl Table {
     }
 }
 
+/// Returns the value in the middle, or half-way between the two that are there.
 fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+    f64::midpoint(values[(values.len() - 1) / 2], values[values.len() / 2])
 }
 
 impl fmt::Display for Table {
@@ -99,16 +100,14 @@ impl fmt::Display for Table {
             let name = &self.names[*index];
             let ours = median(rows.iter().map(|(ours, _)| ours.seconds));
             let memory = rows.iter().map(|(ours, _)| ours.memory).fold(0.0, f64::max);
-            let floors: Vec<(f64, f64)> = rows
-                .iter()
-                .filter_map(|(ours, floor)| Some((ours.seconds, floor.as_ref()?.seconds)))
-                .collect();
+            let floors: Vec<f64> =
+                rows.iter().filter_map(|(_, floor)| Some(floor.as_ref()?.seconds)).collect();
             if floors.is_empty() {
                 writeln!(f, "| {name} | {jobs} | {ours:.2} s | | | {memory:.1} MiB |")?;
                 continue;
             }
-            let floor = median(floors.iter().map(|(_, floor)| *floor));
-            let ratio = median(floors.iter().map(|(ours, floor)| ours / floor));
+            let floor = median(floors.into_iter());
+            let ratio = ours / floor;
             writeln!(
                 f,
                 "| {name} | {jobs} | {ours:.2} s | {floor:.2} s | {ratio:.2} | {memory:.1} MiB |"
