@@ -67,7 +67,7 @@ pub(crate) fn stopped_early(most: usize, failed: usize) -> String {
     };
     match failed.saturating_sub(most) {
         0 => format!("stopped early, {after}"),
-        more => format!("stopped early, {after}; {} under way failed as well", grouped(more)),
+        more => format!("stopped early, {after}; {} more failed by then", grouped(more)),
     }
 }
 
@@ -96,7 +96,7 @@ mod tests {
         assert_eq!(stopped_early(1, 1), "stopped early, at the first failure");
         let three = "stopped early, after 3 failures, as `--max-failures` says";
         assert_eq!(stopped_early(3, 3), three);
-        assert_eq!(stopped_early(3, 6), format!("{three}; 3 under way failed as well"));
+        assert_eq!(stopped_early(3, 6), format!("{three}; 3 more failed by then"));
     }
 
     #[test]

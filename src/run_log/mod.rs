@@ -19,7 +19,6 @@ use futures_util::future::{FutureExt as _, LocalBoxFuture};
 use tokio::time::Instant;
 
 use self::tables::Patience;
-
 use crate::event::{Event, Observer};
 use crate::name::SchemaName;
 use crate::pg::{ConnectError, Connection, Database, Incomplete, Spare, SqlError, literal};
@@ -224,7 +223,7 @@ impl RunLog {
         let mut lane = spare.lane().await;
         lane.check().await;
         let connection = lane.serve(0).await?;
-        place.write(connection, Patience::AtTheEnd).await?;
+        place.write(connection, Patience::Long).await?;
         tables::end_run(connection, place.run, exit_status).await?;
         drop(lane);
         spare.close().await;
@@ -283,7 +282,7 @@ impl Observer for Listening<'_> {
     ) -> LocalBoxFuture<'a, Result<(), Incomplete>> {
         let write = async {
             if let Some(place) = &self.log.0 {
-                place.write(connection, Patience::AtWork).await?;
+                place.write(connection, Patience::Short).await?;
             }
             Ok(())
         };

@@ -41,7 +41,7 @@ comment on schema tenantctl is 'What tenantctl did, when and for whom: read it w
 pub(super) async fn make(connection: &mut Connection) -> Result<(), RunLogError> {
     // Asked first: `if not exists` wants the privilege to create also where there is nothing to do.
     while !are_there(connection).await? {
-        match write(connection, TABLES, Patience::AtTheEnd).await {
+        match write(connection, TABLES, Patience::Long).await {
             Err(Incomplete::Sql(error)) if is_race(&error.code) => {}
             Err(Incomplete::Sql(error)) => return Err(RunLogError::NotMade(error)),
             other => return Ok(other.map(drop)?),
@@ -74,7 +74,7 @@ pub(super) async fn insert_run(
         optional(run.host.as_deref()),
         literal(env!("CARGO_PKG_VERSION")),
     );
-    let answers = write(connection, &insert, Patience::AtTheEnd).await?;
+    let answers = write(connection, &insert, Patience::Long).await?;
     let id = answers.iter().find_map(|it| it.rows.first().filter(|_| it.columns == ["id"]));
     Ok(id.and_then(|row| row.number(0)).expect("it was returned"))
 }
@@ -134,7 +134,7 @@ pub(super) async fn end_run(
         "update tenantctl.runs set ended_at = clock_timestamp(), exit_status = {exit_status} \
          where id = {run}"
     );
-    write(connection, &update, Patience::AtTheEnd).await?;
+    write(connection, &update, Patience::Long).await?;
     Ok(())
 }
 
@@ -142,9 +142,9 @@ pub(super) async fn end_run(
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Patience {
     /// While the run has other things to do with its connection; the disk is not waited for.
-    AtWork,
+    Short,
     /// Before the work, and after it.
-    AtTheEnd,
+    Long,
 }
 
 /// Sends statements as one transaction.
@@ -155,11 +155,11 @@ pub(super) async fn write(
 ) -> Result<Vec<Rows>, Incomplete> {
     let statements = statements.trim_end_matches(';');
     let patience = match patience {
-        Patience::AtWork => {
+        Patience::Short => {
             "set local lock_timeout = '50ms'; set local statement_timeout = '1s'; \
              set local synchronous_commit = off"
         }
-        Patience::AtTheEnd => "set local lock_timeout = '2s'; set local statement_timeout = '30s'",
+        Patience::Long => "set local lock_timeout = '2s'; set local statement_timeout = '30s'",
     };
     let message = format!(
         "begin isolation level read committed, read write; \
