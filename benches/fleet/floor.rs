@@ -28,24 +28,19 @@ impl Psql {
     }
 
     pub(crate) fn create_database(&self, name: &str) {
-        self.feed("postgres", &format!("drop database if exists {name}; create database {name};"));
+        self.feed("postgres", &format!("create database {name};"));
     }
 
     pub(crate) fn copy_database(&self, from: &str, to: &str) {
-        self.drop_database(to);
         self.feed("postgres", &format!("create database {to} template {from};"));
     }
 
-    /// Writes out what others have left to be written, and then lets the disk come to rest: what
-    /// is measured next is not to wait for what was measured before.
+    /// Writes out what others have left to be written: what is measured next is not to wait for what
+    /// was measured before.
     pub(crate) fn settle(&self) {
         self.feed("postgres", "checkpoint;");
         let synced = Command::new("sync").status().expect("sync is there");
         assert!(synced.success());
-    }
-
-    pub(crate) fn drop_database(&self, name: &str) {
-        self.feed("postgres", &format!("drop database {name} with (force);"));
     }
 
     /// Registers schemas that are empty.

@@ -7,6 +7,7 @@ mod floor;
 mod measure;
 mod workload;
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
 use clap::Parser as _;
@@ -49,6 +50,8 @@ struct Bench {
     folder: tempfile::TempDir,
     server: PrivateServer,
     psql: Psql,
+    /// So many databases were made.
+    made: Cell<usize>,
 }
 
 fn main() {
@@ -60,7 +63,8 @@ fn main() {
     let programs = ServerPrograms::find().expect("server programs");
     println!("Postgres {}, {} tenants", programs.version().text, options.tenants);
     let program = programs.program("psql").unwrap_or_else(|| PathBuf::from("psql"));
-    let bench = Bench { psql: Psql::new(program, &connection.url()), folder, server };
+    let bench =
+        Bench { psql: Psql::new(program, &connection.url()), folder, server, made: Cell::new(0) };
     println!("{}", bench.start_up());
     let mut table = Table::default();
     for &jobs in &options.jobs {
@@ -94,7 +98,7 @@ impl Bench {
     }
 
     /// Measures both, each after what was before is written out. Which is first changes with every
-    /// round: it takes longer, by a third where the disk is waited for, whoever it is.
+    /// round.
     fn side_by_side(
         &self,
         round: usize,
@@ -114,6 +118,23 @@ impl Bench {
         }
     }
 
+    /// Returns a new database with a shared schema.
+    ///
+    /// None is dropped before the end. A file system is busy with deleted files for long afterwards:
+    /// it tells the disk to discard them, and ext4 gives out none of their inodes for minutes but
+    /// searches for others. Whatever is measured then would wait for it.
+    fn database(&self) -> String {
+        let name = self.new_name();
+        self.psql.create_database(&name);
+        self.ours(&name, &["migrate-schemas", "--shared", "--quiet"]).expect_done();
+        name
+    }
+
+    fn new_name(&self) -> String {
+        self.made.set(self.made.get() + 1);
+        format!("fleet_{}", self.made.get())
+    }
+
     /// Measures every row once, in new databases.
     fn round(&self, options: &Options, jobs: usize, round: usize, table: &mut Table) {
         let tenants = options.tenants;
@@ -131,48 +152,45 @@ impl Bench {
         };
         let names = schema_names(tenants);
         let workload = Workload::write(self.path(), 10, options.shared_key);
-        let (a, b) = ("ours", "floor");
-        for database in [a, b] {
-            self.psql.create_database(database);
-            self.ours(database, &["migrate-schemas", "--shared", "--quiet"]).expect_done();
-        }
+        let a = self.database();
         let file = workload.write_tenants(&names);
 
         let what = "create tenants, 10 migrations each";
-        let create = || ours(a, &["create-tenant", "--from", &file]).expect_done();
-        if options.copied {
+        let create = || ours(&a, &["create-tenant", "--from", &file]).expect_done();
+        let b = if options.copied {
             self.psql.settle();
             table.note(what, jobs, create());
-            self.psql.copy_database(a, b);
+            let copy = self.new_name();
+            self.psql.copy_database(&a, &copy);
+            copy
         } else {
-            let floor = || self.psql.create_tenants(b, jobs, &names, &workload);
+            let b = self.database();
+            let floor = || self.psql.create_tenants(&b, jobs, &names, &workload);
             let (created, floor) = self.side_by_side(round, create, floor);
             table.add(what, jobs, created, floor);
-        }
+            b
+        };
 
         workload.add_column();
         let (applied, floor) = self.side_by_side(
             round,
-            || ours(a, &["migrate-schemas", "--tenants"]).expect_done(),
-            || self.psql.apply(b, jobs, &names, &workload, 10..11, false),
+            || ours(&a, &["migrate-schemas", "--tenants"]).expect_done(),
+            || self.psql.apply(&b, jobs, &names, &workload, 10..11, false),
         );
         table.add("apply one migration", jobs, applied, floor);
 
-        let read = self.psql.read_histories(a, &names);
-        let nothing = ours(a, &["migrate-schemas", "--tenants"]).expect_done();
+        let read = self.psql.read_histories(&a, &names);
+        let nothing = ours(&a, &["migrate-schemas", "--tenants"]).expect_done();
         table.add("nothing pending", jobs, nothing, read);
 
         workload.add_index();
-        let status = self.ours(a, &["status", "--quiet"]).expect_done();
+        let status = self.ours(&a, &["status", "--quiet"]).expect_done();
         table.add("status, all behind (to nothing pending)", jobs, status, nothing);
-        let check = self.ours(a, &["status", "--check", "--quiet"]);
+        let check = self.ours(&a, &["status", "--check", "--quiet"]);
         table.add("status --check, all behind (same)", jobs, check, nothing);
-        let dry = ours(a, &["migrate-schemas", "--tenants", "--dry-run"]).expect_done();
+        let dry = ours(&a, &["migrate-schemas", "--tenants", "--dry-run"]).expect_done();
         table.add("--dry-run, all behind (same)", jobs, dry, nothing);
 
-        for database in [a, b] {
-            self.psql.drop_database(database);
-        }
         if !options.copied && !options.without_ten {
             self.ten_pending(options, jobs, round, table);
         }
@@ -182,20 +200,16 @@ impl Bench {
     fn ten_pending(&self, options: &Options, jobs: usize, round: usize, table: &mut Table) {
         let names = schema_names(options.tenants);
         let workload = Workload::write(self.path(), 10, options.shared_key);
-        for database in ["ours", "floor"] {
-            self.psql.create_database(database);
-            self.ours(database, &["migrate-schemas", "--shared", "--quiet"]).expect_done();
+        let [a, b] = [self.database(), self.database()];
+        for database in [&a, &b] {
             self.psql.register_empty(database, &names);
         }
         let arguments = ["migrate-schemas", "--tenants", "--quiet", "--jobs", &jobs.to_string()];
         let (applied, floor) = self.side_by_side(
             round,
-            || self.ours("ours", &arguments).expect_done(),
-            || self.psql.apply("floor", jobs, &names, &workload, 0..10, true),
+            || self.ours(&a, &arguments).expect_done(),
+            || self.psql.apply(&b, jobs, &names, &workload, 0..10, true),
         );
         table.add("apply ten migrations", jobs, applied, floor);
-        for database in ["ours", "floor"] {
-            self.psql.drop_database(database);
-        }
     }
 }
