@@ -5,6 +5,7 @@
 //! server; only one history per digest is then read whole.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use futures_util::future::{try_join, try_join_all};
 
@@ -242,18 +243,34 @@ fn table(row: &Row) -> Table {
 
 type Digest = Result<String, SqlError>;
 
-/// Digests the histories, in chunks spread over `lane` and the others that are open.
+/// Digests the histories, over those of the others that are open and over `lane`.
 async fn digests(
     lane: &mut Lane,
     others: &mut [Lane],
     tables: &[(SchemaName, Width)],
 ) -> Result<Vec<Digest>, LookError> {
-    let lanes: Vec<&mut Lane> =
-        std::iter::once(lane).chain(others.iter_mut().filter(|it| it.is_open())).collect();
-    let share = tables.len().div_ceil(lanes.len()).max(HISTORIES_PER_STATEMENT);
-    let shares = tables.chunks(share).zip(lanes);
-    let digests = try_join_all(shares.map(|(share, lane)| digest_share(lane, share))).await?;
-    Ok(digests.into_iter().flatten().collect())
+    let open = others.iter_mut().filter(|it| it.is_open());
+    let mut lanes: Vec<&mut Lane> = open.chain([lane]).collect();
+    let mut shares = vec![(Vec::new(), Vec::new()); lanes.len()];
+    for (index, table) in tables.iter().enumerate() {
+        let (indexes, share) = &mut shares[reader_of(&table.0, lanes.len())];
+        indexes.push(index);
+        share.push(table.clone());
+    }
+    let work = shares.iter().zip(&mut lanes).map(|((_, share), lane)| digest_share(lane, share));
+    let digests = try_join_all(work).await?.into_iter().flatten();
+    let indexes = shares.iter().flat_map(|(indexes, _)| indexes);
+    let mut in_order: Vec<(&usize, Digest)> = indexes.zip(digests).collect();
+    in_order.sort_by_key(|(index, _)| **index);
+    Ok(in_order.into_iter().map(|(_, digest)| digest).collect())
+}
+
+/// Returns over which of so many connections a schema's history is read. It is always the same one,
+/// so that who knows the table already can go on with it.
+pub(super) fn reader_of(schema: &SchemaName, readers: usize) -> usize {
+    let mut hasher = DefaultHasher::new();
+    schema.hash(&mut hasher);
+    usize::try_from(hasher.finish() % readers as u64).expect("less than `readers`")
 }
 
 /// Opens other connections, or as many as the server has room for.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::history::History;
+use super::history::{History, reader_of};
 use super::interrupt::{Interrupt, Urgency};
 use super::plan::Plan;
 use super::script::Registration;
@@ -20,6 +20,10 @@ use crate::name::SchemaName;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 /// No pause is longer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Among so many at the front a worker prefers a schema whose history its connection has read: the
+/// backend need not learn the table anew.
+const NEAR: usize = 32;
 
 /// A history and what is to be done for every schema that has it.
 #[derive(Debug)]
@@ -145,6 +149,8 @@ pub(super) struct Queue {
     fresh: RefCell<VecDeque<Task>>,
     deferred: RefCell<Vec<(Instant, Task)>>,
     stopped: Cell<bool>,
+    /// Over so many connections the histories were read, the first of them the workers'.
+    readers: Cell<usize>,
     /// Told when what nobody could take may be taken now.
     changed: Notify,
 }
@@ -153,6 +159,11 @@ impl Queue {
     /// Adds tasks behind those that wait.
     pub(super) fn add(&self, tasks: impl IntoIterator<Item = Task>) {
         self.fresh.borrow_mut().extend(tasks);
+    }
+
+    /// Notes that the histories were read over so many connections, the first of them the workers'.
+    pub(super) fn read_over(&self, readers: usize) {
+        self.readers.set(readers);
     }
 
     pub(super) fn is_stopped(&self) -> bool {
@@ -184,14 +195,18 @@ impl Queue {
         self.deferred.borrow_mut().push((Instant::now() + pause, task));
     }
 
-    /// Returns the next task when one is due, and its plan's trial if it is the first, or `None`
+    /// Returns the next task for a worker when one is due, and its plan's trial if it is the first, or `None`
     /// when there is nothing left to start.
-    pub(super) async fn next(&self, interrupt: &Interrupt) -> Option<(Task, Trials<'_>)> {
+    pub(super) async fn next(
+        &self,
+        worker: usize,
+        interrupt: &Interrupt,
+    ) -> Option<(Task, Trials<'_>)> {
         loop {
             if self.is_stopped() || interrupt.urgency() >= Urgency::Soon {
                 return None;
             }
-            if let Some(task) = self.due() {
+            if let Some(task) = self.due(worker) {
                 let mut trials = Trials { queue: self, trials: Vec::new() };
                 trials.take(&task.planned);
                 return Some((task, trials));
@@ -209,7 +224,7 @@ impl Queue {
         }
     }
 
-    fn due(&self) -> Option<Task> {
+    fn due(&self, worker: usize) -> Option<Task> {
         let mut deferred = self.deferred.borrow_mut();
         let now = Instant::now();
         let is_due = |(due, task): &(Instant, Task)| *due <= now && task.may_start();
@@ -217,8 +232,19 @@ impl Queue {
             return Some(deferred.swap_remove(index).1);
         }
         let mut fresh = self.fresh.borrow_mut();
-        let index = fresh.iter().position(Task::may_start)?;
+        let index =
+            self.known_to(worker, &fresh).or_else(|| fresh.iter().position(Task::may_start))?;
         fresh.remove(index)
+    }
+
+    /// Returns where near the front a task is whose history was read over this worker's connection.
+    fn known_to(&self, worker: usize, fresh: &VecDeque<Task>) -> Option<usize> {
+        let readers = self.readers.get();
+        if readers < 2 {
+            return None;
+        }
+        let is_known = |task: &Task| reader_of(&task.schema, readers) == worker;
+        fresh.iter().take(NEAR).position(|task| task.may_start() && is_known(task))
     }
 
     fn soonest(&self) -> Option<Instant> {
@@ -238,5 +264,56 @@ impl Queue {
         let fresh = self.fresh.take().into_iter().collect();
         let deferred = self.deferred.take().into_iter().map(|(_, task)| task).collect();
         (fresh, deferred)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue(schemas: usize, readers: usize) -> Queue {
+        let trial = Rc::new(Cell::new(Trial::Passed));
+        let (history, plan) = (History::default(), Plan::default());
+        let planned = Rc::new(Planned { history, plan, trial });
+        let queue = Queue::default();
+        let name = |index| format!("t{index:04}").parse().expect("a name");
+        queue.add((0..schemas).map(|index| Task::new(name(index), planned.clone())));
+        queue.read_over(readers);
+        queue
+    }
+
+    fn take(queue: &Queue, worker: usize) -> Option<String> {
+        queue.due(worker).map(|task| task.schema.to_string())
+    }
+
+    #[test]
+    fn a_worker_prefers_what_its_connection_has_read() {
+        // A fifth was read over the spare connection, which works on none.
+        let (queue, mut own) = (queue(1000, 5), 0);
+        for turn in 0..1000 {
+            let task = queue.due(turn % 4).expect("one is left");
+            own += usize::from(reader_of(&task.schema, 5) == turn % 4);
+        }
+        assert!(own >= 700, "{own}");
+    }
+
+    #[test]
+    fn what_is_at_the_front_is_not_passed_by_for_ever() {
+        let queue = queue(100, 3);
+        let taken: Vec<String> = std::iter::from_fn(|| take(&queue, 0)).collect();
+        assert_eq!(taken.len(), 100);
+        // Nobody else takes any, and what was passed by fills the places near the front.
+        let first = taken.iter().position(|it| it == "t0000").expect("taken");
+        assert!(first <= 3 * NEAR, "{first}");
+        let latest =
+            taken.iter().enumerate().map(|(at, it)| (it[1..].parse::<usize>().unwrap(), at));
+        assert!(latest.clone().all(|(index, at)| index <= at + NEAR), "{taken:?}");
+    }
+
+    #[test]
+    fn without_such_a_connection_the_order_is_kept() {
+        let queue = queue(100, 1);
+        let taken: Vec<String> = std::iter::from_fn(|| take(&queue, 0)).collect();
+        assert!(taken.is_sorted() && taken.len() == 100);
     }
 }

@@ -26,7 +26,7 @@ use crate::pg::{ConnectError, Incomplete, Session};
 
 /// A backend is replaced after it has migrated so many schemas: what it learnt of ten tables in
 /// each would otherwise grow to hundreds of megabytes.
-pub(super) const SCHEMAS_PER_CONNECTION: usize = 500;
+const SCHEMAS_PER_CONNECTION: usize = 500;
 
 /// After the second interrupt: how long the server has to end what runs there, and how long all of
 /// leaving may take.
@@ -142,6 +142,8 @@ impl<'a> Run<'a> {
         self.workers.set(workers);
         self.allow_not_waiting(number);
         self.queue.add(tasks);
+        // Those of the workers that have helped, and the spare one.
+        self.queue.read_over(self.executor.spare.helpers() + 1);
         let workers: Vec<Worker> = (0..workers).map(|number| self.worker(number)).collect();
         self.executor.spare.close_helpers().await;
         let work = async {
@@ -322,7 +324,8 @@ impl<'a> Run<'a> {
         loop {
             let mut goes_on = true;
             while goes_on
-                && let Some((task, mut trials)) = self.queue.next(self.executor.interrupt).await
+                && let Some((task, mut trials)) =
+                    self.queue.next(number, self.executor.interrupt).await
             {
                 self.under_way.borrow_mut().insert(number, task.clone());
                 self.vouch_before_leaving(worker).await;

@@ -5,11 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::history::{self, Fleet, Found, History, LookError};
 use super::plan::{Finding, Plan, PlanOptions};
-use super::run::SCHEMAS_PER_CONNECTION;
 use super::script;
 use super::set::MigrationSet;
 use crate::name::SchemaName;
 use crate::pg::{Database, Lane, Spare};
+
+/// A connection that has read more histories is closed before it works: of each it keeps 15 kB, and
+/// of what it works on more.
+const MOST_READ: usize = 1000;
 
 /// What was found in many schemas, and what there is to do in each.
 #[derive(Debug, Clone, Default)]
@@ -53,7 +56,7 @@ pub struct Disagreement {
 
 impl Survey {
     /// Besides the first, connections over which the histories of a large fleet are read.
-    pub(crate) const HELPERS: usize = 3;
+    pub(crate) const HELPERS: usize = 4;
 
     /// Looks at `schemas` and plans what to do for each.
     pub async fn take(
@@ -82,7 +85,7 @@ impl Survey {
         let helper = |number| spare.worker(number).with_session(session.clone());
         let mut helpers: Vec<Lane> = (0..jobs.min(Self::HELPERS)).map(helper).collect();
         let survey = Self::take_over(lane, &mut helpers, migrations, schemas, options).await;
-        spare.keep(lane, helpers, SCHEMAS_PER_CONNECTION).await;
+        spare.keep(lane, helpers, MOST_READ).await;
         survey
     }
 
