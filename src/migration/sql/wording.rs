@@ -183,6 +183,10 @@ impl Problem {
                 allow(Rule::OtherSchema)
             ),
             Problem::OtherSchema { is_shared: true, .. } | Problem::Extension { .. } => TO_SHARED.to_owned(),
+            Problem::OtherSchema { schema, .. } if schema == "pg_catalog" => format!(
+                "say it with a command, such as `ALTER TABLE`, which Postgres keeps in order; {}",
+                allow(Rule::OtherSchema)
+            ),
             Problem::OtherSchema { .. } => "leave the schema out of the name".to_owned(),
             Problem::History => {
                 "leave it out; `tenantctl baseline` records what was applied by other means".to_owned()

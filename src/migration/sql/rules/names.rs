@@ -128,8 +128,21 @@ fn in_a_path(node: &Node, parent: Kind) -> Option<Named> {
     if matches!(parent, Kind::QUALIFIED_COLUMN_NAME_REF | Kind::PERCENT_TYPE) {
         parts.pop();
     }
-    qualified(parts, is_changed(node))
+    in_the_catalog(node, &parts).or_else(|| qualified(parts, is_changed(node)))
 }
+
+/// Returns the catalog's table that the rows of are changed where only its name is said: `pg_catalog`
+/// comes before every schema of a search path.
+fn in_the_catalog(node: &Node, parts: &[String]) -> Option<Named> {
+    let [table] = parts else { return None };
+    let changes_rows = |node: Node| CHANGES_ROWS.contains(&node.kind());
+    let is_its = table.starts_with("pg_") && node.ancestors().any(changes_rows);
+    let object = Some(table.clone()).filter(|_| is_its && is_changed(node))?;
+    Some(Named { schema: "pg_catalog".into(), object, changed: true })
+}
+
+/// What a superuser can do to the catalogs as to any other table; the rest Postgres refuses.
+const CHANGES_ROWS: [Kind; 5] = [Kind::INSERT, Kind::UPDATE, Kind::DELETE, Kind::MERGE, Kind::COPY];
 
 /// Of `database.schema.object` or `schema.object`, the schema.
 fn qualified(parts: Vec<String>, changed: bool) -> Option<Named> {

@@ -289,6 +289,9 @@ fn a_tenants_file_changes_no_other_schema() {
             "do $$ begin insert into public.t values (1); end $$",
             "do $$ begin if true then drop table public.t; end if; end $$",
             "update pg_catalog.pg_class set relname = 'x'",
+            "update pg_class set relname = 'x'",
+            "insert into pg_description values (1, 2, 0, 'x')",
+            "do $$ begin delete from pg_depend where objid = 1; end $$",
         ],
     );
 }
@@ -336,6 +339,9 @@ fn a_tenants_file_reads_what_is_shared() {
         "call public.p(1)",
         "select * from public.u for update",
         "select * from information_schema.tables, pg_catalog.pg_class",
+        "insert into t select oid, pg_get_userbyid(relowner) from pg_class",
+        "update t set pg_x = (select count(*) from pg_class)",
+        "create table pg_notes (x int)",
         "do $$ declare u public.u%rowtype; begin for u in select * from public.u loop end loop; end $$",
     ]);
 }
