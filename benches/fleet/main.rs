@@ -120,9 +120,8 @@ impl Bench {
 
     /// Returns a new database with a shared schema.
     ///
-    /// None is dropped before the end. A file system is busy with deleted files for long afterwards:
-    /// it tells the disk to discard them, and ext4 gives out none of their inodes for minutes but
-    /// searches for others. Whatever is measured then would wait for it.
+    /// None is dropped before the end: ext4 gives out none of the inodes that were deleted in the last
+    /// minutes but searches for others, and whoever creates files then waits for it.
     fn database(&self) -> String {
         let name = self.new_name();
         self.psql.create_database(&name);

@@ -243,7 +243,8 @@ fn table(row: &Row) -> Table {
 
 type Digest = Result<String, SqlError>;
 
-/// Digests the histories, over those of the others that are open and over `lane`.
+/// Digests the histories, each over the connection that is its reader: those of the others that are
+/// open, and `lane`.
 async fn digests(
     lane: &mut Lane,
     others: &mut [Lane],

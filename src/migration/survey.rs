@@ -56,7 +56,10 @@ pub struct Disagreement {
 
 impl Survey {
     /// Besides the first, connections over which the histories of a large fleet are read.
-    pub(crate) const HELPERS: usize = 4;
+    pub(crate) const HELPERS: usize = 3;
+
+    /// The same for a run, whose workers need theirs anyway: as many as `--jobs` is by default.
+    const RUN_HELPERS: usize = 4;
 
     /// Looks at `schemas` and plans what to do for each.
     pub async fn take(
@@ -83,7 +86,7 @@ impl Survey {
     ) -> Result<Self, LookError> {
         let session = script::session(lane.serve(0).await?.server_version());
         let helper = |number| spare.worker(number).with_session(session.clone());
-        let mut helpers: Vec<Lane> = (0..jobs.min(Self::HELPERS)).map(helper).collect();
+        let mut helpers: Vec<Lane> = (0..jobs.min(Self::RUN_HELPERS)).map(helper).collect();
         let survey = Self::take_over(lane, &mut helpers, migrations, schemas, options).await;
         spare.keep(lane, helpers, MOST_READ).await;
         survey

@@ -205,7 +205,7 @@ impl<'a> Migrate<'a> {
 
     /// Looks at every schema that is meant; what stands in the way is not an error here.
     pub async fn look(&self) -> Result<Prepared, MigrateError> {
-        let mut prepared = self.look_over(usize::MAX).await?;
+        let mut prepared = self.look_over(Survey::HELPERS).await?;
         prepared.close().await;
         Ok(prepared)
     }

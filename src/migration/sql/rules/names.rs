@@ -131,8 +131,8 @@ fn in_a_path(node: &Node, parent: Kind) -> Option<Named> {
     in_the_catalog(node, &parts).or_else(|| qualified(parts, is_changed(node)))
 }
 
-/// Returns the catalog's table that the rows of are changed where only its name is said: `pg_catalog`
-/// comes before every schema of a search path.
+/// Returns a catalog whose rows are changed without its schema's name: `pg_catalog` comes before every
+/// schema of a search path (Postgres documentation, "The System Catalog Schema").
 fn in_the_catalog(node: &Node, parts: &[String]) -> Option<Named> {
     let [table] = parts else { return None };
     let changes_rows = |node: Node| CHANGES_ROWS.contains(&node.kind());
