@@ -149,7 +149,7 @@ pub(super) struct Queue {
     fresh: RefCell<VecDeque<Task>>,
     deferred: RefCell<Vec<(Instant, Task)>>,
     stopped: Cell<bool>,
-    /// Over so many connections the histories were read, the first of them the workers'.
+    /// Over so many connections the histories were read; 0 where that does not matter.
     readers: Cell<usize>,
     /// Told when what nobody could take may be taken now.
     changed: Notify,
@@ -161,7 +161,8 @@ impl Queue {
         self.fresh.borrow_mut().extend(tasks);
     }
 
-    /// Notes that the histories were read over so many connections, the first of them the workers'.
+    /// Notes that the histories were read over so many connections: those of the first workers, and the
+    /// spare one.
     pub(super) fn read_over(&self, readers: usize) {
         self.readers.set(readers);
     }

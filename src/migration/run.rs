@@ -142,8 +142,10 @@ impl<'a> Run<'a> {
         self.workers.set(workers);
         self.allow_not_waiting(number);
         self.queue.add(tasks);
-        // Those of the workers that have helped, and the spare one.
-        self.queue.read_over(self.executor.spare.helpers() + 1);
+        // One worker has nobody to leave a schema to, and keeps to the order.
+        if workers > 1 {
+            self.queue.read_over(self.executor.spare.helpers() + 1);
+        }
         let workers: Vec<Worker> = (0..workers).map(|number| self.worker(number)).collect();
         self.executor.spare.close_helpers().await;
         let work = async {

@@ -329,6 +329,18 @@ async fn the_failure_budget_counts_over_all_waves() {
 }
 
 #[tokio::test]
+async fn one_job_keeps_the_order_in_a_fleet_that_two_connections_look_at() {
+    let project = Project::new().await;
+    project.add_many_tenants(140).await;
+    project.tenant_migration("V1__a.sql", "create table a ()");
+    let shown = project.run("migrate-schemas --tenants --jobs 1 --order id:desc --verbose");
+    let schemas: Vec<&str> =
+        shown.lines().filter_map(|line| Some(line.split_once(": applied")?.0)).collect();
+    let asked: Vec<String> = (1..=140).rev().map(|number| format!("t{number}")).collect();
+    assert_eq!(schemas, asked);
+}
+
+#[tokio::test]
 async fn tenants_are_migrated_in_the_order_of_a_column() {
     let project = with_bad("initech").await;
     project
