@@ -97,17 +97,31 @@ impl Apart {
 
 /// Refuses a program that is not there, for where it would be found missing once a schema.
 pub(crate) fn check(program: &OsStr) -> Result<(), CommandError> {
-    let is_there = match program.as_bytes().contains(&b'/') {
-        true => Path::new(program).exists(),
+    match is_there(program, Path::new(".")) {
+        true => Ok(()),
+        false => Err(CommandError::NoProgram { program: program.to_string_lossy().into_owned() }),
+    }
+}
+
+/// Whether a program is there: as seen from `folder`, or for a mere name in `PATH`.
+fn is_there(program: &OsStr, folder: &Path) -> bool {
+    match program.as_bytes().contains(&b'/') {
+        true => folder.join(program).exists(),
         false => {
             let path = std::env::var_os("PATH").unwrap_or_default();
             std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
         }
-    };
-    match is_there {
-        true => Ok(()),
-        false => Err(CommandError::NoProgram { program: program.to_string_lossy().into_owned() }),
     }
+}
+
+/// Whether a program could not be run in `folder` because it is not there.
+///
+/// Of a script whose interpreter is missing the system says that it is not found; of a name that is
+/// nowhere in `PATH`, where a folder of it may not be searched, that permission is denied (POSIX,
+/// `exec`).
+pub(crate) fn is_missing(program: &OsStr, folder: &Path, source: &io::Error) -> bool {
+    matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
+        && !is_there(program, folder)
 }
 
 /// Returns a status as a shell tells it.
@@ -117,11 +131,31 @@ pub(crate) fn number(status: ExitStatus) -> u8 {
 }
 
 pub(crate) fn not_run(program: &OsStr, source: io::Error) -> CommandError {
+    let is_missing = is_missing(program, Path::new("."), &source);
     let program = program.to_string_lossy().into_owned();
-    // A script whose interpreter is missing is not found either, although it is there.
-    let is_there = program.contains('/') && Path::new(&program).exists();
-    match source.kind() {
-        io::ErrorKind::NotFound if !is_there => CommandError::NoProgram { program },
-        _ => CommandError::ProgramNotRun { program, source },
+    match is_missing {
+        true => CommandError::NoProgram { program },
+        false => CommandError::ProgramNotRun { program, source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_nowhere_is_missing_whatever_the_system_says() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("text"), "").unwrap();
+        let is_missing = |program: &str, kind| {
+            is_missing(program.as_ref(), folder.path(), &io::Error::from(kind))
+        };
+        for kind in [io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied] {
+            assert!(is_missing("no-such-program", kind));
+            assert!(is_missing("./gone", kind));
+            assert!(!is_missing("./text", kind));
+            assert!(!is_missing("sh", kind));
+        }
+        assert!(!is_missing("no-such-program", io::ErrorKind::ArgumentListTooLong));
     }
 }

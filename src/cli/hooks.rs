@@ -173,9 +173,9 @@ impl Hooks {
         };
         let not_run = |source: io::Error| {
             let program = program.clone();
-            match source.kind() {
-                io::ErrorKind::NotFound => HookError::NoProgram { hook, program },
-                _ => HookError::NotRun { hook, program, source },
+            match child::is_missing(program.as_ref(), &self.root, &source) {
+                true => HookError::NoProgram { hook, program },
+                false => HookError::NotRun { hook, program, source },
             }
         };
         let mut command = child::command((&self.database, scope), program.as_ref(), arguments);

@@ -18,10 +18,10 @@ async fn half_done() -> Project {
     project
 }
 
-/// Returns what is shown, without who ran it where.
+/// Returns what is shown, without who ran it where: a name, or a number where the environment has none.
 fn shown(project: &Project, arguments: &str) -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let who = regex::Regex::new(&format!(r#"[^\s"]+@{}"#, regex::escape(&host))).unwrap();
+    let who = regex::Regex::new(&format!(r#"(uid )?[^\s"]+@{}"#, regex::escape(&host))).unwrap();
     who.replace_all(&project.run(arguments), "[who]").into_owned()
 }
 
