@@ -123,7 +123,7 @@ async fn cancelling_takes_no_more_either() {
     assert_eq!(program.ends().status.code(), Some(130));
     let most = sampler.most();
     assert_eq!(most, 3);
-    assert_eq!(project.connections().await, "0");
+    project.nobody_is_connected().await;
 }
 
 #[tokio::test]

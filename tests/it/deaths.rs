@@ -76,13 +76,12 @@ impl Project {
         self.query(&versions).await
     }
 
-    /// Returns how many connections of the program there are.
-    pub(crate) async fn connections(&self) -> String {
-        self.query(
-            "select count(*) from pg_stat_activity where datname = current_database() \
-             and application_name like 'tenantctl%'",
-        )
-        .await
+    /// Waits until no connection of the program is left: the server takes a moment to notice that
+    /// one was closed.
+    pub(crate) async fn nobody_is_connected(&self) {
+        let connections = "select count(*) from pg_stat_activity \
+            where datname = current_database() and application_name like 'tenantctl%'";
+        eventually("nobody is connected", async || self.query(connections).await == "0").await;
     }
 
     /// Waits until so many migrations are in their pause.
@@ -154,7 +153,7 @@ async fn killed_while_it_creates_a_tenant_there_is_all_of_it_or_nothing() {
         let program = project.start(create);
         tokio::time::sleep(Duration::from_millis(fastrand::u64(10..250))).await;
         program.kill();
-        eventually("the server has noticed", async || project.connections().await == "0").await;
+        project.nobody_is_connected().await;
         let there = project
             .query(
                 "select count(*), (select count(*) from public.tenants), \

@@ -259,7 +259,7 @@ async fn while_a_hook_runs_no_connection_waits_for_it() {
     for hook in ["pre", "post"] {
         let started = project.path(&format!("started-{hook}"));
         eventually("the hook runs", async || started.exists()).await;
-        eventually("no connection is open", async || project.connections().await == "0").await;
+        project.nobody_is_connected().await;
         project.write(&format!("go-{hook}"), "");
     }
     assert!(program.ends().status.success());

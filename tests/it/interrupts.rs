@@ -59,8 +59,8 @@ async fn the_second_ctrl_c_cancels_on_the_server() {
     hint: run `tenantctl migrate-schemas --schema=t1 --schema=t2 --schema=t3 --schema=t4`
     [exit status: 130]
     ");
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
-    assert_eq!(project.connections().await, "0");
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    project.nobody_is_connected().await;
     assert_eq!(project.versions().await, "");
 }
 
@@ -86,7 +86,7 @@ async fn the_second_ctrl_c_cancels_what_runs_in_no_transaction() {
     hint: mend what failed and run `tenantctl migrate-schemas --schema=t1 --schema=t2 --schema=t3 --schema=t4`
     [exit status: 130]
     ");
-    assert_eq!(project.connections().await, "0");
+    project.nobody_is_connected().await;
 }
 
 #[tokio::test]

@@ -83,7 +83,7 @@ async fn killed_while_it_builds_an_index_the_next_run_finishes() {
     eventually("the index is begun", async || project.indexes().await == "acme.orders_id|f").await;
     program.kill();
     blocker.release().await;
-    eventually("the server has noticed", async || project.connections().await == "0").await;
+    project.nobody_is_connected().await;
     project.migrate();
     assert_eq!(project.indexes().await, "acme.orders_id|t");
 }
@@ -241,7 +241,7 @@ async fn a_tenant_whose_creation_was_interrupted_is_picked_up() {
         project.start("create-tenant --schema globex --domain globex.localhost --no-input");
     project.pausing(1).await;
     program.kill();
-    eventually("the server has noticed", async || project.connections().await == "0").await;
+    project.nobody_is_connected().await;
     project.alone("create index concurrently orders_id on orders (id);\nselect pg_sleep(0);");
     let list = "select string_agg(schema_name, ',') from tenants";
     assert_eq!(project.query(list).await, "acme");

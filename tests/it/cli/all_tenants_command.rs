@@ -447,7 +447,7 @@ async fn the_second_signal_cancels_sql_on_the_server() {
     hint: to run it where it is not done, say `--schema=acme --schema=globex --schema=hooli`
     [exit status: 130]
     ");
-    assert_eq!(project.connections().await, "0");
+    project.nobody_is_connected().await;
     assert_eq!(project.query("select count(*) from acme.notes").await, "0");
 }
 

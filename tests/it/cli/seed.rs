@@ -446,7 +446,7 @@ async fn the_second_ctrl_c_leaves_nothing() {
     [exit status: 130]
     ");
     assert_eq!(notes(&project, "acme").await, "");
-    assert_eq!(project.connections().await, "0");
+    project.nobody_is_connected().await;
 }
 
 #[tokio::test]
@@ -459,7 +459,7 @@ async fn a_killed_program_leaves_nothing() {
     let program = project.start("seed slow --tenants");
     project.pausing(1).await;
     assert!(program.kill());
-    eventually("the server has noticed", async || project.connections().await == "0").await;
+    project.nobody_is_connected().await;
     assert_eq!(notes(&project, "acme").await, "");
     project.write("seeds/tenant/slow.sql", "insert into notes (body) values ('quick');");
     project.run("seed slow --tenants");
