@@ -15,6 +15,8 @@ use std::time::Duration;
 
 use tenantctl::pg::server::{PrivateServer, ServerConnection, ServerPrograms};
 
+use super::quick_password;
+
 /// Set for the watcher: the name of the cluster it watches.
 const WATCH: &str = "TENANTCTL_TEST_WATCH";
 
@@ -30,8 +32,12 @@ pub(crate) fn connection() -> &'static ServerConnection {
     let start = || {
         let server = disposable(&Run::current().folder().join("shared"));
         let server = server.setting("max_connections", "200");
-        server.start().expect("the tests need a Postgres");
-        server.connection().unwrap().expect("it was just started")
+        let started = server.start().expect("the tests need a Postgres");
+        let connection = server.connection().unwrap().expect("it was just started");
+        if started.made {
+            quick_password::set(&connection);
+        }
+        connection
     };
     static CONNECTION: OnceLock<ServerConnection> = OnceLock::new();
     CONNECTION.get_or_init(start)

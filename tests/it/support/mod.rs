@@ -6,6 +6,7 @@ pub(crate) mod pgbouncer;
 mod program;
 mod project;
 pub(crate) mod proxy;
+mod quick_password;
 mod redact;
 pub(crate) mod terminal;
 mod waiting;

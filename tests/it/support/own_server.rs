@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use rustix::process::{Pid, Signal, kill_process};
 use tenantctl::pg::server::{PrivateServer, ServerConnection};
 
-use super::cluster;
+use super::{cluster, quick_password};
 
 /// A server that is destroyed at the end of the test.
 pub(crate) struct OwnServer {
@@ -22,7 +22,9 @@ impl OwnServer {
         let server = cluster::disposable(&folder).setting("synchronous_commit", "on");
         let server = settings.iter().fold(server, |it, (name, value)| it.setting(name, value));
         server.start().expect("the test needs a Postgres");
-        OwnServer { folder, server }
+        let own = OwnServer { folder, server };
+        quick_password::set(&own.connection());
+        own
     }
 
     pub(crate) fn connection(&self) -> ServerConnection {
