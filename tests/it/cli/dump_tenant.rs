@@ -561,7 +561,7 @@ async fn a_dump_is_of_one_moment() {
     eventually("pg_dump begins", async || project.path("begun").exists()).await;
     project.sql("insert into acme.notes (body) values ('later')").await;
     project.tenant_migration("V1__more.sql", "alter table notes add more text");
-    let migrated = project.run("migrate-schemas --schema acme");
+    let migrated = project.run("migrate-schemas --schema acme --lock-timeout 50ms --retries 1");
     assert!(migrated.contains("[exit status: 6]"), "{migrated}");
     fs::remove_file(project.path("begun")).unwrap();
     insta::assert_snapshot!(project.shown(&program.ends()), @"dumped tenant `acme` to `acme.dump`: 1 table, 3 rows");
