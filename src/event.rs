@@ -114,8 +114,8 @@ pub trait Observer {
     fn observe(&self, event: &Event<'_>);
 
     /// Writes down what it has taken notice of, over the run's spare connection, which is wanted
-    /// for other things: what takes longer than a moment is to be given up. Called every second
-    /// while a run is at work, and not at its end. What is returned may be dropped half-way.
+    /// for other things: what takes longer than a moment is to be given up. Called several times
+    /// a second while a run is at work, and not at its end. What is returned may be dropped half-way.
     ///
     /// # Errors
     ///

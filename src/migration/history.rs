@@ -4,23 +4,25 @@
 //! A fleet of 10,000 schemas has few distinct histories. Each schema's history is digested on the
 //! server; only one history per digest is then read whole.
 
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use futures_util::future::{try_join, try_join_all};
+use tokio::sync::SetOnce;
 
 use super::Width;
 use crate::name::SchemaName;
 use crate::pg::{
-    BEING_DELETED, ConnectError, Database, Incomplete, Lane, Row, SqlError, literal, qualified,
+    BEING_DELETED, ConnectError, Database, Incomplete, Lane, Row, Rows, SqlError, literal,
+    qualified,
 };
 
 /// The name of the history table in every schema, which is refinery's.
 pub const HISTORY_TABLE: &str = "refinery_schema_history";
 
-/// Histories read by one statement. More make its planning slower than linear and hold more locks
-/// at once; fewer cost more round trips.
-const HISTORIES_PER_STATEMENT: usize = 64;
+/// Histories read by one message. More hold more locks at once, and leave who reads with another
+/// to wait for it; fewer cost more round trips.
+const HISTORIES_PER_MESSAGE: usize = 32;
 
 /// Histories that one connection reads before it is replaced: each leaves a table and an index in
 /// the backend's caches, about 15 kB.
@@ -28,7 +30,7 @@ const HISTORIES_PER_CONNECTION: usize = 4000;
 
 /// So many schemas are worth another connection: opening it takes about as long as reading half of
 /// them.
-const WORTH_ANOTHER: usize = 2 * HISTORIES_PER_STATEMENT;
+const WORTH_ANOTHER: usize = 128;
 
 /// How long to wait for what somebody has locked, as who drops or alters its table does.
 const LOCK_TIMEOUT: &str = "set local lock_timeout = '100ms'; ";
@@ -84,6 +86,9 @@ pub struct Fleet {
     pub schemas: Vec<(SchemaName, Found)>,
     /// Every distinct history once; the first is that of a schema without a history table.
     pub histories: Vec<History>,
+    /// By which of the other connections a schema's history was read; of those that the first has
+    /// read there is nothing.
+    pub(crate) read_by: HashMap<SchemaName, usize>,
 }
 
 /// Why histories could not be read.
@@ -132,22 +137,29 @@ pub(crate) async fn read_over(
     others: &mut [Lane],
     schemas: &[SchemaName],
 ) -> Result<Fleet, LookError> {
-    // They connect while the catalog is read.
     let worth = others.len().min(schemas.len() / WORTH_ANOTHER);
-    let others = &mut others[..worth];
-    let (tables, ()) = try_join(tables(lane, schemas), open(others)).await?;
-    let with_table: Vec<(SchemaName, Width)> = schemas
-        .iter()
-        .zip(&tables)
-        .filter_map(|(schema, table)| match table {
-            Table::Present(width) => Some((schema.clone(), *width)),
-            _ => None,
-        })
-        .collect();
-
-    let digests = digests(lane, others, &with_table).await?;
-    let mut fleet =
-        Fleet { schemas: Vec::with_capacity(schemas.len()), histories: vec![History::default()] };
+    let reading = SetOnce::new();
+    let first = async {
+        let tables = tables(lane, schemas).await?;
+        let _ = reading.set(Reading::new(schemas, &tables));
+        reading.wait().await.over(lane, None).await?;
+        Ok(tables)
+    };
+    // They connect meanwhile, and read what is left by then.
+    let others = others[..worth].iter_mut().enumerate();
+    let others = others.map(async |(number, other): (_, &mut Lane)| match open(other).await? {
+        true => reading.wait().await.over(other, Some(number)).await,
+        false => Ok(()),
+    });
+    let (tables, _) = try_join(first, try_join_all(others)).await?;
+    let Reading { tables: with_table, digests, read_by, .. } =
+        reading.into_inner().expect("set by the first");
+    let digests: Vec<Digest> = digests.take().into_iter().flatten().collect();
+    let mut fleet = Fleet {
+        schemas: Vec::with_capacity(schemas.len()),
+        histories: vec![History::default()],
+        read_by: read_by.into_inner(),
+    };
     let known = distinct(lane, &with_table, &digests, &mut fleet.histories).await?;
 
     let mut digests = digests.into_iter();
@@ -243,74 +255,78 @@ fn table(row: &Row) -> Table {
 
 type Digest = Result<String, SqlError>;
 
-/// Digests the histories, each over the connection that is its reader: those of the others that are
-/// open, and `lane`.
-async fn digests(
-    lane: &mut Lane,
-    others: &mut [Lane],
-    tables: &[(SchemaName, Width)],
-) -> Result<Vec<Digest>, LookError> {
-    let open = others.iter_mut().filter(|it| it.is_open());
-    let mut lanes: Vec<&mut Lane> = open.chain([lane]).collect();
-    let mut shares = vec![(Vec::new(), Vec::new()); lanes.len()];
-    for (index, table) in tables.iter().enumerate() {
-        let (indexes, share) = &mut shares[reader_of(&table.0, lanes.len())];
-        indexes.push(index);
-        share.push(table.clone());
+/// The histories that are to be digested; who reads takes one part after the other.
+struct Reading {
+    tables: Vec<(SchemaName, Width)>,
+    /// The number of the part that nobody has taken yet.
+    next: Cell<usize>,
+    /// One for each table, once it is read.
+    digests: RefCell<Vec<Option<Digest>>>,
+    read_by: RefCell<HashMap<SchemaName, usize>>,
+}
+
+impl Reading {
+    fn new(schemas: &[SchemaName], tables: &[Table]) -> Self {
+        let with_table = schemas.iter().zip(tables).filter_map(|(schema, table)| match table {
+            Table::Present(width) => Some((schema.clone(), *width)),
+            _ => None,
+        });
+        let tables: Vec<_> = with_table.collect();
+        let digests = RefCell::new(vec![None; tables.len()]);
+        Self { tables, next: Cell::new(0), digests, read_by: RefCell::default() }
     }
-    let work = shares.iter().zip(&mut lanes).map(|((_, share), lane)| digest_share(lane, share));
-    let digests = try_join_all(work).await?.into_iter().flatten();
-    let indexes = shares.iter().flat_map(|(indexes, _)| indexes);
-    let mut in_order: Vec<(&usize, Digest)> = indexes.zip(digests).collect();
-    in_order.sort_by_key(|(index, _)| **index);
-    Ok(in_order.into_iter().map(|(_, digest)| digest).collect())
-}
 
-/// Returns over which of so many connections a schema's history is read. It is always the same one,
-/// so that who knows the table already can go on with it.
-pub(super) fn reader_of(schema: &SchemaName, readers: usize) -> usize {
-    let mut hasher = DefaultHasher::new();
-    schema.hash(&mut hasher);
-    usize::try_from(hasher.finish() % readers as u64).expect("less than `readers`")
-}
+    /// Takes a part, of schemas that are not neighbours: of any that are, each connection has read
+    /// some.
+    fn part(&self) -> Option<Vec<usize>> {
+        let (all, part) = (self.tables.len(), self.next.get());
+        let parts = all.div_ceil(HISTORIES_PER_MESSAGE);
+        self.next.set(part + 1);
+        (part < parts).then(|| (part..all).step_by(parts).collect())
+    }
 
-/// Opens other connections, or as many as the server has room for.
-async fn open(lanes: &mut [Lane]) -> Result<(), LookError> {
-    let open = lanes.iter_mut().map(|lane| async {
-        match lane.serve(0).await {
-            Err(error) if !error.is_too_many_clients() => Err(LookError::from(error)),
-            _ => Ok(()),
+    /// Digests what nobody else has taken, over the first connection or the one of this number among
+    /// the others.
+    async fn over(&self, lane: &mut Lane, other: Option<usize>) -> Result<(), LookError> {
+        while let Some(part) = self.part() {
+            let schemas: Vec<_> = part.iter().map(|&index| &self.tables[index].0).collect();
+            let digests = digest(lane, &schemas).await?;
+            for (&index, digest) in part.iter().zip(digests) {
+                self.digests.borrow_mut()[index] = Some(digest);
+            }
+            let number = |number| schemas.iter().map(move |&schema| (schema.clone(), number));
+            self.read_by.borrow_mut().extend(other.into_iter().flat_map(number));
         }
-    });
-    try_join_all(open).await.map(drop)
-}
-
-async fn digest_share(
-    lane: &mut Lane,
-    tables: &[(SchemaName, Width)],
-) -> Result<Vec<Digest>, LookError> {
-    let mut all = Vec::with_capacity(tables.len());
-    for chunk in tables.chunks(HISTORIES_PER_STATEMENT) {
-        all.extend(digest_chunk(lane, chunk).await?);
+        Ok(())
     }
-    Ok(all)
 }
 
-/// Digests one chunk. Where the server refuses, the chunk is halved until the schema that it
-/// refuses stands alone: it was dropped meanwhile, or this role may not read it.
-async fn digest_chunk(
-    lane: &mut Lane,
-    chunk: &[(SchemaName, Width)],
-) -> Result<Vec<Digest>, LookError> {
-    let mut open = vec![chunk];
-    let mut digests = Vec::with_capacity(chunk.len());
+/// Opens another connection; returns whether the server has room for it.
+async fn open(lane: &mut Lane) -> Result<bool, LookError> {
+    match lane.serve(0).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_too_many_clients() => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Digests one part, by a statement for each: planned together, they would take longer. Where the
+/// server refuses, the part is halved until the schema that it refuses stands alone: it was dropped
+/// meanwhile, or this role may not read it.
+async fn digest(lane: &mut Lane, part: &[&SchemaName]) -> Result<Vec<Digest>, LookError> {
+    let mut open = vec![part];
+    let mut digests = Vec::with_capacity(part.len());
     while let Some(part) = open.pop() {
         let selects: Vec<String> = part
             .iter()
-            .map(|(schema, _)| format!("select {DIGEST} from {}", qualified(schema, HISTORY_TABLE)))
+            .map(|schema| format!("select {DIGEST} from {}", qualified(schema, HISTORY_TABLE)))
             .collect();
-        match ask(lane, &selects.join(" union all "), part.len()).await {
-            Ok(rows) => digests.extend(rows.iter().map(|row| Ok(row.text(0).to_owned()))),
+        let questions: Vec<&str> = selects.iter().map(String::as_str).collect();
+        match ask_each(lane, &questions, part.len()).await {
+            Ok(answers) => {
+                let digest = |answer: &Rows| Ok(answer.rows[0].text(0).to_owned());
+                digests.extend(answers.iter().map(digest));
+            }
             Err(LookError::Sql(error)) if part.len() == 1 => digests.push(Err(error)),
             Err(LookError::Sql(_)) => {
                 let (left, right) = part.split_at(part.len() / 2);
@@ -338,7 +354,7 @@ async fn distinct(
     let wanted: Vec<_> =
         wanted.into_iter().map(|((_, width), schema)| (schema.clone(), width)).collect();
     let mut known = HashMap::new();
-    for chunk in wanted.chunks(HISTORIES_PER_STATEMENT) {
+    for chunk in wanted.chunks(HISTORIES_PER_MESSAGE) {
         for history in whole(lane, chunk).await? {
             let width = history.width.expect("read from a table");
             known.insert((history.digest.clone(), width), histories.len());
@@ -394,12 +410,24 @@ pub(crate) async fn ask(
     question: &str,
     units: usize,
 ) -> Result<Vec<Row>, LookError> {
-    let question = &format!("{LOCK_TIMEOUT}{question}");
-    match lane.serve(units).await?.ask(question).await {
+    let answers = ask_each(lane, &[question], units).await?;
+    Ok(answers.into_iter().flat_map(|answer| answer.rows).collect())
+}
+
+/// The same for several questions at once.
+async fn ask_each(
+    lane: &mut Lane,
+    questions: &[&str],
+    units: usize,
+) -> Result<Vec<Rows>, LookError> {
+    let [first, others @ ..] = questions else { return Ok(Vec::new()) };
+    let first = format!("{LOCK_TIMEOUT}{first}");
+    let questions = &[&[first.as_str()], others].concat();
+    match lane.serve(units).await?.ask_each(questions).await {
         Err(Incomplete::Lost(_)) => {
             lane.abandon();
-            Ok(lane.serve(units).await?.ask(question).await?.rows)
+            Ok(lane.serve(units).await?.ask_each(questions).await?)
         }
-        other => Ok(other?.rows),
+        other => Ok(other?),
     }
 }

@@ -19,7 +19,7 @@ const COLUMNS: &str = "b.pid, coalesce(b.application_name, ''), coalesce(host(b.
      left(regexp_replace(coalesce(b.query, ''), '\\s+', ' ', 'g'), 120)";
 
 /// How often an observer may write down what it has noticed.
-const WRITE_DOWN_EVERY: Duration = Duration::from_secs(1);
+const WRITE_DOWN_EVERY: Duration = Duration::from_millis(100);
 
 /// Looks, from the run's spare connection, at what the workers of one run wait for, and lends the
 /// connection to the run's observer now and then.

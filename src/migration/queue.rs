@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::history::{History, reader_of};
+use super::history::History;
 use super::interrupt::{Interrupt, Urgency};
 use super::plan::Plan;
 use super::script::Registration;
@@ -115,6 +115,8 @@ pub(super) struct Task {
     pub(super) blockage: Option<Rc<Blockage>>,
     /// What has been applied so far in this run, as it is to be shown.
     pub(super) applied: Vec<String>,
+    /// The worker whose connection has read its history, where that matters.
+    pub(super) read_by: Option<usize>,
 }
 
 impl Task {
@@ -130,6 +132,7 @@ impl Task {
             looks,
             blockage: None,
             applied: Vec::new(),
+            read_by: None,
         }
     }
 
@@ -149,8 +152,6 @@ pub(super) struct Queue {
     fresh: RefCell<VecDeque<Task>>,
     deferred: RefCell<Vec<(Instant, Task)>>,
     stopped: Cell<bool>,
-    /// Over so many connections the histories were read; 0 where that does not matter.
-    readers: Cell<usize>,
     /// Told when what nobody could take may be taken now.
     changed: Notify,
 }
@@ -159,12 +160,6 @@ impl Queue {
     /// Adds tasks behind those that wait.
     pub(super) fn add(&self, tasks: impl IntoIterator<Item = Task>) {
         self.fresh.borrow_mut().extend(tasks);
-    }
-
-    /// Notes that the histories were read over so many connections: those of the first workers, and the
-    /// spare one.
-    pub(super) fn read_over(&self, readers: usize) {
-        self.readers.set(readers);
     }
 
     pub(super) fn is_stopped(&self) -> bool {
@@ -233,19 +228,10 @@ impl Queue {
             return Some(deferred.swap_remove(index).1);
         }
         let mut fresh = self.fresh.borrow_mut();
-        let index =
-            self.known_to(worker, &fresh).or_else(|| fresh.iter().position(Task::may_start))?;
+        let known = |task: &Task| task.read_by == Some(worker) && task.may_start();
+        let known = fresh.iter().take(NEAR).position(known);
+        let index = known.or_else(|| fresh.iter().position(Task::may_start))?;
         fresh.remove(index)
-    }
-
-    /// Returns where near the front a task is whose history was read over this worker's connection.
-    fn known_to(&self, worker: usize, fresh: &VecDeque<Task>) -> Option<usize> {
-        let readers = self.readers.get();
-        if readers < 2 {
-            return None;
-        }
-        let is_known = |task: &Task| reader_of(&task.schema, readers) == worker;
-        fresh.iter().take(NEAR).position(|task| task.may_start() && is_known(task))
     }
 
     fn soonest(&self) -> Option<Instant> {
@@ -272,35 +258,39 @@ impl Queue {
 mod tests {
     use super::*;
 
-    fn queue(schemas: usize, readers: usize) -> Queue {
+    /// Of five connections each has read every fifth schema; the last works on none.
+    fn queue(schemas: usize, read_by: impl Fn(usize) -> Option<usize>) -> Queue {
         let trial = Rc::new(Cell::new(Trial::Passed));
         let (history, plan) = (History::default(), Plan::default());
         let planned = Rc::new(Planned { history, plan, trial });
         let queue = Queue::default();
         let name = |index| format!("t{index:04}").parse().expect("a name");
-        queue.add((0..schemas).map(|index| Task::new(name(index), planned.clone())));
-        queue.read_over(readers);
+        let task =
+            |index| Task { read_by: read_by(index), ..Task::new(name(index), planned.clone()) };
+        queue.add((0..schemas).map(task));
         queue
+    }
+
+    fn every_fifth(index: usize) -> Option<usize> {
+        Some(index % 5).filter(|worker| *worker < 4)
     }
 
     #[test]
     fn a_worker_prefers_what_its_connection_has_read() {
-        // A fifth was read over the spare connection, which works on none.
-        let (queue, mut own) = (queue(1000, 5), 0);
+        let (queue, mut own) = (queue(1000, every_fifth), 0);
         for turn in 0..1000 {
             let task = queue.due(turn % 4).expect("one is left");
-            own += usize::from(reader_of(&task.schema, 5) == turn % 4);
+            own += usize::from(task.read_by == Some(turn % 4));
         }
         assert!(own >= 700, "{own}");
     }
 
     #[test]
     fn what_is_at_the_front_is_passed_by_for_a_while_only() {
-        let queue = queue(1000, 3);
+        let queue = queue(1000, every_fifth);
         let first = queue.fresh.borrow()[0].schema.clone();
-        let other = (reader_of(&first, 3) + 1) % 3;
         let taken: Vec<SchemaName> =
-            std::iter::from_fn(|| queue.due(other).map(|task| task.schema)).collect();
+            std::iter::from_fn(|| queue.due(1).map(|task| task.schema)).collect();
         assert_eq!(taken.len(), 1000);
         let at = taken.iter().position(|it| *it == first).expect("it was taken");
         assert!((1..=2 * NEAR).contains(&at), "{at}");
@@ -308,7 +298,7 @@ mod tests {
 
     #[test]
     fn without_such_a_connection_the_order_is_kept() {
-        let queue = queue(100, 1);
+        let queue = queue(100, |_| None);
         let taken: Vec<SchemaName> =
             std::iter::from_fn(|| queue.due(0).map(|task| task.schema)).collect();
         assert!(taken.is_sorted() && taken.len() == 100);

@@ -142,10 +142,6 @@ impl<'a> Run<'a> {
         self.workers.set(workers);
         self.allow_not_waiting(number);
         self.queue.add(tasks);
-        // One worker has nobody to leave a schema to, and keeps to the order.
-        if workers > 1 {
-            self.queue.read_over(self.executor.spare.helpers() + 1);
-        }
         let workers: Vec<Worker> = (0..workers).map(|number| self.worker(number)).collect();
         self.executor.spare.close_helpers().await;
         let work = async {
@@ -220,14 +216,17 @@ impl<'a> Run<'a> {
         let planned: Vec<Rc<Planned>> =
             fleet.histories.into_iter().map(|history| Rc::new(self.plan(history))).collect();
         let mut tasks = Vec::new();
+        // One worker has nobody to leave a schema to, and keeps to the order.
+        let several = self.executor.options.jobs > 1;
         for (schema, found) in fleet.schemas {
+            let read_by = fleet.read_by.get(&schema).copied().filter(|_| several);
             let creation = register.remove(&schema).map(|rows| Creation {
                 is_new: found == Found::NoSchema,
                 may_be_there: self.executor.options.mode == Mode::Adopt,
                 register: rows.into(),
             });
             match self.next_task(schema, found, creation, |index| planned[index].clone()) {
-                Ok(task) => tasks.push(task),
+                Ok(task) => tasks.push(Task { read_by, ..task }),
                 Err(Sorted::UpToDate) => self.outcome.borrow_mut().up_to_date += 1,
                 Err(Sorted::Failed(schema, cause)) => self.fail(schema, None, (*cause).into()),
             }

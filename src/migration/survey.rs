@@ -87,8 +87,13 @@ impl Survey {
         let session = script::session(lane.serve(0).await?.server_version());
         let helper = |number| spare.worker(number).with_session(session.clone());
         let mut helpers: Vec<Lane> = (0..jobs.min(Self::RUN_HELPERS)).map(helper).collect();
-        let survey = Self::take_over(lane, &mut helpers, migrations, schemas, options).await;
+        let mut survey = Self::take_over(lane, &mut helpers, migrations, schemas, options).await;
         spare.keep(lane, helpers, MOST_READ).await;
+        if let Ok(survey) = &mut survey
+            && spare.helpers() == 0
+        {
+            survey.fleet.read_by.clear();
+        }
         survey
     }
 

@@ -118,15 +118,10 @@ impl Connection {
         Ok(complete)
     }
 
-    /// Sends `message` and returns the rows of its last statement but `trailing`.
-    pub(super) async fn send_for(
-        &mut self,
-        message: String,
-        trailing: usize,
-    ) -> Result<Rows, Incomplete> {
-        let mut answers = self.send(message).await.map_err(|(incomplete, _)| incomplete)?;
-        answers.truncate(answers.len().saturating_sub(trailing));
-        Ok(answers.pop().unwrap_or_default())
+    /// Sends `message` and returns the rows of its last statement.
+    pub(super) async fn send_for(&mut self, message: String) -> Result<Rows, Incomplete> {
+        let answers = self.send(message).await.map_err(|(incomplete, _)| incomplete)?;
+        Ok(answers.into_iter().next_back().unwrap_or_default())
     }
 
     /// Asks `question`, one statement that changes nothing, and returns its rows.
@@ -135,17 +130,29 @@ impl Connection {
     /// defaults: no statement timeout, and a search path of `pg_catalog` alone. It is not compiled:
     /// over large catalogs Postgres would, which takes a new session longer than the answer.
     pub async fn ask(&mut self, question: &str) -> Result<Rows, Incomplete> {
+        let answers = self.ask_each(&[question]).await?;
+        Ok(answers.into_iter().next_back().unwrap_or_default())
+    }
+
+    /// Asks several questions as [`Connection::ask`] does, in one transaction and by one message, and
+    /// returns the rows of each.
+    pub(crate) async fn ask_each(&mut self, questions: &[&str]) -> Result<Vec<Rows>, Incomplete> {
         let message = format!(
             "begin isolation level read committed, read only; \
              set local search_path = pg_catalog; set local statement_timeout = 0; \
-             set local lock_timeout = '10s'; set local jit = off; {question}; commit"
+             set local lock_timeout = '10s'; set local jit = off; {}; commit",
+            questions.join("; ")
         );
-        match self.send_for(message, 1).await {
-            Err(Incomplete::Sql(error)) if !error.fatal => {
+        match self.send(message).await {
+            Ok(mut answers) => {
+                answers.pop();
+                Ok(answers.split_off(answers.len().saturating_sub(questions.len())))
+            }
+            Err((Incomplete::Sql(error), _)) if !error.fatal => {
                 self.roll_back().await?;
                 Err(Incomplete::Sql(error))
             }
-            other => other,
+            Err((incomplete, _)) => Err(incomplete),
         }
     }
 
@@ -164,13 +171,13 @@ impl Connection {
              set_config('statement_timeout', '0', true), set_config('lock_timeout', '10s', true), \
              set_config('standard_conforming_strings', 'on', true)"
         );
-        self.send_for(begin, 0).await?;
+        self.send_for(begin).await?;
         let question = sqlx::query(AssertSqlSafe(question)).persistent(false);
         match question.fetch_all(&mut self.inner).await {
             Ok(answer) => {
                 let mut rows = Rows::default();
                 answer.iter().for_each(|row| rows.push(row));
-                self.send_for("commit".into(), 0).await?;
+                self.send_for("commit".into()).await?;
                 Ok(rows)
             }
             Err(error) => match self.incomplete(&error) {
@@ -185,7 +192,7 @@ impl Connection {
 
     /// Ends a transaction that a failed message left open.
     pub async fn roll_back(&mut self) -> Result<(), Incomplete> {
-        self.send_for("rollback".into(), 0).await.map(drop)
+        self.send_for("rollback".into()).await.map(drop)
     }
 
     /// Ends the connections whose `application_name` begins with `prefix`, and waits until they are

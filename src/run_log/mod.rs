@@ -3,7 +3,7 @@
 //!
 //! A command that is about to change something says so with [`RunLog::begin`], notes what became of
 //! each schema with [`RunLog::note`], and ends with [`RunLog::end`]. Whoever emits events need not
-//! note them: [`RunLog::listening`] is an [`Observer`] that does, writes them down every second, and
+//! note them: [`RunLog::listening`] is an [`Observer`] that does, writes them down as they come, and
 //! passes them on. A run whose end is not recorded was killed, or lost its database.
 //!
 //! What cannot be recorded does not stop the work.
@@ -136,11 +136,12 @@ impl Place {
         Self { database, run, noted, in_doubt, written }
     }
 
-    /// Writes what was noted, each entry once.
+    /// Writes what was noted, each entry once, and with the last of them `end`.
     async fn write(
         &self,
         connection: &mut Connection,
         patience: Patience,
+        end: Option<String>,
     ) -> Result<(), Incomplete> {
         if self.in_doubt.get() > 0 {
             match tables::count_entries(connection, self.run).await? > self.written.get() {
@@ -150,13 +151,16 @@ impl Place {
         }
         loop {
             let left = self.noted.borrow().len();
-            if left == 0 {
+            let part = left.min(ENTRIES_PER_STATEMENT);
+            let end = end.as_deref().filter(|_| part == left);
+            let entries = (part > 0)
+                .then(|| tables::insertion(self.run, self.noted.borrow().iter().take(part)));
+            let statements: Vec<&str> = entries.as_deref().into_iter().chain(end).collect();
+            if statements.is_empty() {
                 return Ok(());
             }
-            self.in_doubt.set(left.min(ENTRIES_PER_STATEMENT));
-            let insert =
-                tables::insertion(self.run, self.noted.borrow().iter().take(self.in_doubt.get()));
-            match tables::write(connection, &insert, patience).await {
+            self.in_doubt.set(part);
+            match tables::write(connection, &statements.join("; "), patience).await {
                 Ok(_) => self.confirm(),
                 Err(error) => {
                     if let Incomplete::Sql(_) = error {
@@ -164,6 +168,9 @@ impl Place {
                     }
                     return Err(error);
                 }
+            }
+            if end.is_some() {
+                return Ok(());
             }
         }
     }
@@ -223,8 +230,8 @@ impl RunLog {
         let mut lane = spare.lane().await;
         lane.check().await;
         let connection = lane.serve(0).await?;
-        place.write(connection, Patience::Long).await?;
-        tables::end_run(connection, place.run, exit_status).await?;
+        let end = tables::ending(place.run, exit_status);
+        place.write(connection, Patience::Long, Some(end)).await?;
         drop(lane);
         spare.close().await;
         Ok(())
@@ -282,7 +289,7 @@ impl Observer for Listening<'_> {
     ) -> LocalBoxFuture<'a, Result<(), Incomplete>> {
         let write = async {
             if let Some(place) = &self.log.0 {
-                place.write(connection, Patience::Short).await?;
+                place.write(connection, Patience::Short, None).await?;
             }
             Ok(())
         };

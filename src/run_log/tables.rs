@@ -125,17 +125,12 @@ pub(super) async fn count_entries(
     Ok(rows[0].number(0).and_then(|it| it.try_into().ok()).unwrap_or_default())
 }
 
-pub(super) async fn end_run(
-    connection: &mut Connection,
-    run: i64,
-    exit_status: u8,
-) -> Result<(), RunLogError> {
-    let update = format!(
+/// Returns the statement that ends a run.
+pub(super) fn ending(run: i64, exit_status: u8) -> String {
+    format!(
         "update tenantctl.runs set ended_at = clock_timestamp(), exit_status = {exit_status} \
          where id = {run}"
-    );
-    write(connection, &update, Patience::Long).await?;
-    Ok(())
+    )
 }
 
 /// How long something may take.
