@@ -21,6 +21,9 @@ const COLUMNS: &str = "b.pid, coalesce(b.application_name, ''), coalesce(host(b.
 /// How often an observer may write down what it has noticed.
 const WRITE_DOWN_EVERY: Duration = Duration::from_millis(100);
 
+/// When it may again after it could not: who waits for a lock is to be looked at meanwhile.
+const WRITE_DOWN_AGAIN: Duration = Duration::from_secs(1);
+
 /// Looks, from the run's spare connection, at what the workers of one run wait for, and lends the
 /// connection to the run's observer now and then.
 #[derive(Debug, Default)]
@@ -69,7 +72,7 @@ impl Watch {
     /// A worker that waits is looked at before the shortest lock timeout is over; one that has
     /// been busy for longer is more likely working than waiting, and is looked at less often.
     pub(super) async fn run(&self, spare: &Spare, run: &str, observer: &dyn Observer) {
-        let mut written_down = Instant::now();
+        let mut write_down_at = Instant::now() + WRITE_DOWN_EVERY;
         loop {
             tokio::select! {
                 () = tokio::time::sleep(self.pause()) => {}
@@ -81,9 +84,11 @@ impl Watch {
             let mut lane = spare.lane().await;
             // Connected beforehand: the shortest wait is over soon.
             let mut is_connected = lane.serve(0).await.is_ok();
-            if is_connected && written_down.elapsed() >= WRITE_DOWN_EVERY {
-                is_connected = write_down(&mut lane, observer).await;
-                written_down = Instant::now();
+            if is_connected && Instant::now() >= write_down_at {
+                let written = write_down(&mut lane, observer).await;
+                is_connected = !matches!(written, Err(Incomplete::Lost(_)));
+                let pause = if written.is_ok() { WRITE_DOWN_EVERY } else { WRITE_DOWN_AGAIN };
+                write_down_at = Instant::now() + pause;
             }
             if is_connected && self.oldest() < Some(Duration::from_millis(50)) {
                 continue;
@@ -138,14 +143,9 @@ impl Watch {
     }
 }
 
-/// Returns whether the connection can be used again.
-async fn write_down(lane: &mut Lane, observer: &dyn Observer) -> bool {
-    match lane.serve(0).await {
-        Ok(connection) => {
-            !matches!(observer.write_down(connection).await, Err(Incomplete::Lost(_)))
-        }
-        Err(_) => false,
-    }
+async fn write_down(lane: &mut Lane, observer: &dyn Observer) -> Result<(), Incomplete> {
+    let connection = lane.serve(0).await.map_err(Incomplete::Lost)?;
+    observer.write_down(connection).await
 }
 
 /// Returns who holds a schema's advisory lock.
