@@ -112,13 +112,21 @@ impl From<Incomplete> for LookError {
 }
 
 /// The SQL expression that digests the rows of a history table, the same in whatever order they are
-/// read.
+/// read: a number, or NULL where there are none ([`is_equal_to`] compares it).
 ///
 /// Of `applied_on`, which differs from schema to schema, there is only whether it looks like the RFC
 /// 3339 that refinery expects; where it does not, that is a finding. Planned for every schema, it is
 /// as short as can be.
-pub(super) const DIGEST: &str = "coalesce(sum(hashtextextended(concat(name, ' ', checksum, ' ', \
-     applied_on like '____-__-__T__:__:__%'), version))::text, '')";
+const DIGEST: &str = "sum(hashtextextended(concat(name, ' ', checksum, \
+     applied_on like '____-__-__T__:__:__%'), version))";
+
+/// Returns the SQL condition that a history table's rows are those of `history`.
+pub(super) fn is_equal_to(history: &History) -> String {
+    match history.digest.as_str() {
+        "" => format!("{DIGEST} is null"),
+        digest => format!("{DIGEST} is not distinct from {}", literal(digest)),
+    }
+}
 
 /// Reads the histories of `schemas` over one connection.
 ///
@@ -373,7 +381,7 @@ async fn whole(lane: &mut Lane, tables: &[(SchemaName, Width)]) -> Result<Vec<Hi
         .map(|(i, (schema, _))| {
             let table = qualified(schema, HISTORY_TABLE);
             format!(
-                "select {i} as i, null::int8 as version, (select {DIGEST} from {table}) as name, \
+                "select {i} as i, null::int8 as version, (select {DIGEST}::text from {table}) as name, \
                  null as applied_on, null as checksum union all select {i}, version, name, applied_on, checksum \
                  from {table}"
             )

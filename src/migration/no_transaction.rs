@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::executor::Executor;
-use super::history::{DIGEST, HISTORY_TABLE};
+use super::history::{HISTORY_TABLE, is_equal_to};
 use super::holders;
 use super::queue::Task;
 use super::script::{self, ScriptOptions, Subject, lock_key};
@@ -125,7 +125,7 @@ impl Session<'_> {
         let table = qualified(&self.task.schema, HISTORY_TABLE);
         let history = &self.task.planned.history;
         let question = match history.width {
-            Some(_) => format!("select {DIGEST} = {} from {table}", literal(&history.digest)),
+            Some(_) => format!("select {} from {table}", is_equal_to(history)),
             None => format!("select to_regclass({}) is null", literal(&table)),
         };
         match self.connection.ask(&question).await {

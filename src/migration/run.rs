@@ -3,7 +3,7 @@
 
 mod durable;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, LazyCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -213,8 +213,9 @@ impl<'a> Run<'a> {
         fleet: Fleet,
         mut register: HashMap<SchemaName, Vec<Registration>>,
     ) -> Vec<Task> {
-        let planned: Vec<Rc<Planned>> =
-            fleet.histories.into_iter().map(|history| Rc::new(self.plan(history))).collect();
+        // Only what some schema has: a plan for none at all would have every file parsed.
+        let plan = |history| LazyCell::new(move || Rc::new(self.plan(history)));
+        let planned: Vec<_> = fleet.histories.into_iter().map(plan).collect();
         let mut tasks = Vec::new();
         // One worker has nobody to leave a schema to, and keeps to the order.
         let several = self.executor.options.jobs > 1;
@@ -225,7 +226,7 @@ impl<'a> Run<'a> {
                 may_be_there: self.executor.options.mode == Mode::Adopt,
                 register: rows.into(),
             });
-            match self.next_task(schema, found, creation, |index| planned[index].clone()) {
+            match self.next_task(schema, found, creation, |index| Rc::clone(&planned[index])) {
                 Ok(task) => tasks.push(Task { read_by, ..task }),
                 Err(Sorted::UpToDate) => self.outcome.borrow_mut().up_to_date += 1,
                 Err(Sorted::Failed(schema, cause)) => self.fail(schema, None, (*cause).into()),

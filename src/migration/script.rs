@@ -716,7 +716,7 @@ mod tests {
                 "'\"o''brien\".\"No\"\"tes\"'",
                 "'tenantctl:o''brien'",
                 "\"o'brien\", \"public\", \"extra\"",
-                "<> '42'",
+                "is not distinct from '42'",
                 "else '2' end as bigint) from \"o'brien\".\"refinery_schema_history\"), 'a', ",
             ] {
                 let part = part.replace(
