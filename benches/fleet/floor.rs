@@ -90,7 +90,7 @@ impl Psql {
         })
     }
 
-    /// Reads every history with one psql, so many to a statement as we do.
+    /// Reads every history with one psql, 64 to a statement.
     pub(crate) fn read_histories(&self, database: &str, names: &[String]) -> Measured {
         let statements = names.chunks(64).map(|names| {
             let selects: Vec<String> = names

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Workload {
     root: PathBuf,
     shared_key: bool,
+    /// So many tenant migrations were written.
+    tenant_migrations: usize,
 }
 
 /// Returns `tenant_00001` and so on.
@@ -29,15 +31,14 @@ fn tenant_sql(index: usize, shared_key: bool) -> String {
              create index t{index}_name on t{index} (name, created_at);\n",
             index - 1
         ),
-        10 => "alter table t9 add column note text;\n".into(),
-        _ => "create index t9_note on t9 (note);\n".into(),
+        _ => format!("alter table t9 add column note_{index} text;\n"),
     }
 }
 
 impl Workload {
-    /// Writes a project with so many tenant migrations, and nothing else.
-    pub(crate) fn write(root: &Path, tenant_migrations: usize, shared_key: bool) -> Self {
-        let workload = Self { root: root.to_owned(), shared_key };
+    /// Writes a project with ten tenant migrations, and nothing else.
+    pub(crate) fn write(root: &Path, shared_key: bool) -> Self {
+        let mut workload = Self { root: root.to_owned(), shared_key, tenant_migrations: 0 };
         let _ = fs::remove_dir_all(root.join("migrations"));
         let _ = fs::remove_file(root.join("tenantctl.toml"));
         let registry = include_str!("../../migrations/shared/V1__create_tenants_and_domains.sql");
@@ -46,22 +47,22 @@ impl Workload {
         workload.file("shared/V2__plans.sql", plans);
         let index = "create unique index plans_name on plans (name);\n";
         workload.file("shared/V3__plans_name.sql", index);
-        for index in 0..tenant_migrations {
-            workload.tenant(index, "t");
+        for _ in 0..10 {
+            workload.add_tenant_migration("t");
         }
         workload
     }
 
-    pub(crate) fn add_column(&self) {
-        self.tenant(10, "note");
+    /// Writes one more tenant migration, which adds a column, and returns its index.
+    pub(crate) fn add_column(&mut self) -> usize {
+        self.add_tenant_migration("note")
     }
 
-    pub(crate) fn add_index(&self) {
-        self.tenant(11, "note_index");
-    }
-
-    fn tenant(&self, index: usize, name: &str) {
+    fn add_tenant_migration(&mut self, name: &str) -> usize {
+        let index = self.tenant_migrations;
         self.file(&format!("tenant/V{}__{name}.sql", index + 1), &self.sql(index));
+        self.tenant_migrations += 1;
+        index
     }
 
     /// Returns the SQL of the `index`th tenant migration, from 0.
