@@ -30,7 +30,7 @@ pub(crate) struct Context {
     spare: Option<Spare>,
 }
 
-/// For how long the end of a run may take to be recorded.
+/// For how long the end of a run may take to be recorded: longer than the log waits for a lock.
 const RECORD_WITHIN: Duration = Duration::from_secs(2);
 /// The same for who has interrupted twice, and will not wait.
 const RECORD_AT_ONCE: Duration = Duration::from_millis(100);

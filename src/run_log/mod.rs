@@ -98,6 +98,9 @@ pub enum RunLogError {
     /// The schema could not be made: the role may not.
     #[error("{0}")]
     NotMade(SqlError),
+    /// The log's tables were locked for as long as is waited for them.
+    #[error("somebody has locked the tables in schema `tenantctl`")]
+    Locked,
     /// The server refused: the role may not use what is there.
     #[error("{0}")]
     Sql(SqlError),
@@ -106,6 +109,7 @@ pub enum RunLogError {
 impl From<Incomplete> for RunLogError {
     fn from(incomplete: Incomplete) -> Self {
         match incomplete {
+            Incomplete::Sql(error) if error.is_lock_not_available() => Self::Locked,
             Incomplete::Sql(error) => Self::Sql(error),
             Incomplete::Lost(error) => Self::Connect(error),
         }

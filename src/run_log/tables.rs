@@ -154,7 +154,7 @@ pub(super) async fn write(
             "set local lock_timeout = '50ms'; set local statement_timeout = '1s'; \
              set local synchronous_commit = off"
         }
-        Patience::Long => "set local lock_timeout = '2s'; set local statement_timeout = '30s'",
+        Patience::Long => "set local lock_timeout = '1500ms'; set local statement_timeout = '30s'",
     };
     let message = format!(
         "begin isolation level read committed, read write; \

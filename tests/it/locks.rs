@@ -89,6 +89,28 @@ async fn a_schema_that_stays_busy_is_named_with_who_holds_it() {
 }
 
 #[tokio::test]
+async fn while_somebody_has_locked_the_run_log_the_work_is_done_and_holders_are_found() {
+    let project = with_orders(["acme", "globex"]).await;
+    let _log = project.blocker("lock table tenantctl.run_entries").await;
+    let _application = project.blocker("select * from acme.orders").await;
+
+    insta::assert_snapshot!(project.run("migrate-schemas --all --retries 2 --quiet"), @"
+    1 schema migrated, 1 up to date, 1 busy
+    ------- stderr -------
+    error: schema `acme` is busy
+      caused by: V2 `notes`: canceling statement due to lock timeout
+         --> migrations/tenant/V2__notes.sql:1
+          |
+        1 | alter table orders add column note text
+        held by pid [pid] (blocker, 127.0.0.1), idle in transaction, its transaction open for [time]; last statement: begin; select * from acme.orders
+    hint: run `tenantctl migrate-schemas --schema=acme`
+    warning: the end of this run is not recorded: somebody has locked the tables in schema `tenantctl`
+    [exit status: 6]
+    ");
+    assert_eq!(project.recorded(2).await, 1);
+}
+
+#[tokio::test]
 async fn a_schema_that_stays_busy_is_reported_in_json_with_who_holds_it() {
     let project = with_orders(["acme"]).await;
     let _blocker = project.blocker("select * from acme.orders").await;

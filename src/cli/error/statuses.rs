@@ -35,6 +35,7 @@ impl CommandError {
             Self::Seeds(_) => ExitCode::Usage,
             Self::Hook(error) => error.exit_code(),
             Self::RunLog(RunLogError::Connect(_)) => ExitCode::Unreachable,
+            Self::RunLog(RunLogError::Locked) => ExitCode::Busy,
             Self::RunLog(RunLogError::Sql(error) | RunLogError::NotMade(error)) => {
                 sql_exit_code(error)
             }
