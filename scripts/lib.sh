@@ -63,6 +63,11 @@ need_c_compiler() {
     fi
 }
 
+# Says how many processors there are.
+processors() {
+    getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2
+}
+
 # Says where `postgres` is, looking where tenantctl itself looks.
 postgres_program() {
     for folder in "${TENANTCTL_PG_BIN-}" "$(dirname "$(command -v postgres || echo /-)")" \
