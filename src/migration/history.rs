@@ -112,7 +112,7 @@ impl From<Incomplete> for LookError {
 }
 
 /// The SQL expression that digests the rows of a history table, the same in whatever order they are
-/// read: a number, or NULL where there are none ([`is_equal_to`] compares it).
+/// read: a number, or NULL where there are none ([`differs_from`] compares it).
 ///
 /// Of `applied_on`, which differs from schema to schema, there is only whether it looks like the RFC
 /// 3339 that refinery expects; where it does not, that is a finding. Planned for every schema, it is
@@ -120,11 +120,11 @@ impl From<Incomplete> for LookError {
 const DIGEST: &str = "sum(hashtextextended(concat(name, ' ', checksum, \
      applied_on like '____-__-__T__:__:__%'), version))";
 
-/// Returns the SQL condition that a history table's rows are those of `history`.
-pub(super) fn is_equal_to(history: &History) -> String {
+/// Returns the SQL condition that a history table's rows are no longer those of `history`.
+pub(super) fn differs_from(history: &History) -> String {
     match history.digest.as_str() {
-        "" => format!("{DIGEST} is null"),
-        digest => format!("{DIGEST} is not distinct from {}", literal(digest)),
+        "" => format!("{DIGEST} is not null"),
+        digest => format!("{DIGEST} is distinct from {}", literal(digest)),
     }
 }
 

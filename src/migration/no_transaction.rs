@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::executor::Executor;
-use super::history::{HISTORY_TABLE, is_equal_to};
+use super::history::{HISTORY_TABLE, differs_from};
 use super::holders;
 use super::queue::Task;
 use super::script::{self, ScriptOptions, Subject, lock_key};
@@ -125,11 +125,11 @@ impl Session<'_> {
         let table = qualified(&self.task.schema, HISTORY_TABLE);
         let history = &self.task.planned.history;
         let question = match history.width {
-            Some(_) => format!("select {} from {table}", is_equal_to(history)),
-            None => format!("select to_regclass({}) is null", literal(&table)),
+            Some(_) => format!("select {} from {table}", differs_from(history)),
+            None => format!("select to_regclass({}) is not null", literal(&table)),
         };
         match self.connection.ask(&question).await {
-            Ok(rows) if rows.rows[0].flag(0) => Ok(()),
+            Ok(rows) if !rows.rows[0].flag(0) => Ok(()),
             Ok(_) | Err(Incomplete::Sql(_)) => Err(Verdict::HistoryChanged),
             Err(Incomplete::Lost(error)) => Err(Verdict::Lost(error)),
         }

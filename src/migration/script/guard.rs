@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use super::BEING_CREATED;
 use super::Subject;
-use crate::migration::history::{HISTORY_TABLE, is_equal_to};
+use crate::migration::history::{HISTORY_TABLE, differs_from};
 use crate::name::SchemaName;
 use crate::pg::{identifier, literal, qualified};
 
@@ -105,7 +105,7 @@ pub(super) fn history_guard(subject: Subject<'_>) -> String {
 const HISTORY_CHANGED: &str = "history-changed";
 
 pub(super) fn has_changed(subject: Subject<'_>) -> (String, &'static str) {
-    (format!("not ({})", is_equal_to(subject.history)), HISTORY_CHANGED)
+    (differs_from(subject.history), HISTORY_CHANGED)
 }
 
 /// Returns a statement that fails with `tenantctl:WORD` in its message when a condition holds.
