@@ -1,0 +1,169 @@
+//! A schema's history is read again: somebody else had been there, or an answer was lost.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::super::executor::Stop;
+use super::super::history::{Found, History, LookError};
+use super::super::interrupt::Urgency;
+use super::super::queue::{Creation, Task};
+use super::super::worker::Worker;
+use super::Run;
+use super::sorting::Sorted;
+use crate::event::{Cause, Event, Failure};
+use crate::pg::ConnectError;
+
+/// How often one schema's history is read again before its run is given up.
+const MOST_LOOKS: u32 = 5;
+
+/// Why a history is read again.
+pub(super) enum After {
+    /// One part of the plan was applied, and another is left.
+    Applied,
+    /// Somebody else had been there.
+    Changed,
+    /// The answer was lost; and what it means where the work must not be done twice.
+    Lost(ConnectError, Option<Box<Failure>>),
+}
+
+impl After {
+    fn forbids_another_try(&self) -> bool {
+        matches!(self, Self::Lost(_, Some(_)))
+    }
+
+    fn into_failure(self) -> Failure {
+        match self {
+            Self::Lost(_, Some(failure)) => *failure,
+            Self::Lost(error, None) => Cause::Lost(error).into(),
+            Self::Applied | Self::Changed => Cause::Unsettled.into(),
+        }
+    }
+}
+
+impl Run<'_> {
+    /// Reads a schema's history again and returns what is left to do for it, if anything.
+    pub(super) async fn look_again(
+        &self,
+        worker: &mut Worker<'_>,
+        mut task: Task,
+        after: After,
+        begun: Instant,
+    ) -> Option<Task> {
+        let (found, mut histories) = self.look(worker, &task, &after).await?;
+        let planned = |index: usize| Rc::new(self.plan(std::mem::take(&mut histories[index])));
+        let creation = task.creation.clone().map(|creation| Creation {
+            is_new: found == Found::NoSchema,
+            may_be_there: creation.may_be_there || matches!(after, After::Lost(..)),
+            ..creation
+        });
+        if matches!(after, After::Changed) && creation.as_ref().is_some_and(|it| !it.is_new) {
+            self.fail(task.schema, None, Cause::SchemaExists.into());
+            return None;
+        }
+        match self.next_task(task.schema.clone(), found, creation, planned) {
+            Err(Sorted::UpToDate) => {
+                match after {
+                    // The COMMIT whose answer was lost had happened.
+                    After::Lost(..) => self.committed(worker, &task, begun.elapsed(), None),
+                    After::Applied | After::Changed => self.up_to_date(&task),
+                }
+                None
+            }
+            Err(Sorted::Failed(schema, cause)) => {
+                self.fail(schema, task.from, (*cause).into());
+                None
+            }
+            Ok(_) if after.forbids_another_try() => {
+                self.fail(task.schema, task.from, after.into_failure());
+                None
+            }
+            Ok(next) if task.looks < MOST_LOOKS => {
+                if let After::Lost(..) = after {
+                    task.applied.extend(self.done_before(&task, &next));
+                }
+                let looks = task.looks + u32::from(!matches!(after, After::Applied));
+                let Task { attempts, counted, applied, from, .. } = task;
+                Some(Task { looks, attempts, counted, applied, from, ..next })
+            }
+            Ok(_) => {
+                self.fail(task.schema, task.from, after.into_failure());
+                None
+            }
+        }
+    }
+
+    /// Returns what of `task` is no longer to be done: its COMMIT had happened.
+    fn done_before(&self, task: &Task, next: &Task) -> Vec<String> {
+        let left = &next.planned.plan.pending;
+        let pending = task.planned.plan.pending.iter();
+        pending
+            .filter(|file| !left.contains(file))
+            .map(|&file| self.executor.migrations.label(file))
+            .collect()
+    }
+
+    async fn look(
+        &self,
+        worker: &mut Worker<'_>,
+        task: &Task,
+        after: &After,
+    ) -> Option<(Found, Vec<History>)> {
+        loop {
+            match worker.look(std::slice::from_ref(&task.schema)).await {
+                Ok(mut fleet) => {
+                    self.contact();
+                    let (_, found) = fleet.schemas.pop().expect("one was asked for");
+                    return Some((found, fleet.histories));
+                }
+                Err(LookError::Sql(error)) => {
+                    self.fail(task.schema.clone(), task.from, Cause::Sql(error).into());
+                    return None;
+                }
+                Err(LookError::Connect(error)) => {
+                    if error.is_too_many_clients() {
+                        self.executor.spare.make_room().await;
+                    }
+                    if !self.may_reconnect(&error).await {
+                        match after {
+                            After::Lost(..) => {
+                                self.fail(task.schema.clone(), task.from, Cause::Unknown.into());
+                            }
+                            After::Applied | After::Changed => self.queue.give_back(task.clone()),
+                        }
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn contact(&self) {
+        self.last_contact.set(Instant::now());
+        self.reconnecting.set(false);
+    }
+
+    pub(super) fn say_reconnecting(&self, error: &ConnectError) {
+        if !self.reconnecting.replace(true) {
+            let reason = error.to_string();
+            self.executor.observer.observe(&Event::Reconnecting { reason: &reason });
+        }
+    }
+
+    /// Waits a moment, or gives the run up when the server has been out of reach for too long.
+    pub(super) async fn may_reconnect(&self, error: &ConnectError) -> bool {
+        if self.queue.is_stopped() || self.executor.interrupt.urgency() >= Urgency::Soon {
+            return false;
+        }
+        if !error.may_pass()
+            || self.last_contact.get().elapsed() > self.executor.options.reconnect_for
+        {
+            self.stop(Stop::Unreachable(error.clone()));
+            return false;
+        }
+        self.say_reconnecting(error);
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        true
+    }
+}
