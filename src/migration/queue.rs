@@ -32,6 +32,8 @@ pub(super) struct Planned {
     pub(super) plan: Plan,
     /// Shared by all plans of the same files.
     pub(super) trial: Rc<Cell<Trial>>,
+    /// How much a backend learns by it (`MigrationSet::weight`).
+    pub(super) weight: usize,
 }
 
 /// Whether a plan has been tried on one schema, with a look at what it did beyond it.
@@ -262,7 +264,7 @@ mod tests {
     fn queue(schemas: usize, read_by: impl Fn(usize) -> Option<usize>) -> Queue {
         let trial = Rc::new(Cell::new(Trial::Passed));
         let (history, plan) = (History::default(), Plan::default());
-        let planned = Rc::new(Planned { history, plan, trial });
+        let planned = Rc::new(Planned { history, plan, trial, weight: 0 });
         let queue = Queue::default();
         let name = |index| format!("t{index:04}").parse().expect("a name");
         let task =

@@ -27,9 +27,9 @@ use crate::event::{Cause, Event, Failure};
 use crate::name::SchemaName;
 use crate::pg::Session;
 
-/// A backend is replaced after it has migrated so many schemas: what it learnt of ten tables in
-/// each would otherwise grow to hundreds of megabytes.
-const SCHEMAS_PER_CONNECTION: usize = 500;
+/// A backend is replaced after schemas of so much weight ([`Planned::weight`]): what it learns of
+/// every table would otherwise grow to hundreds of megabytes.
+const WEIGHT_PER_CONNECTION: usize = 10_000;
 
 /// One run's state, shared by its workers.
 struct Run<'a> {
@@ -91,7 +91,7 @@ impl<'a> Run<'a> {
 
     fn worker(&self, number: usize) -> Worker<'a> {
         let name = format!("{}{number}", self.name);
-        let lane = self.executor.spare.worker(number).replaced_after(SCHEMAS_PER_CONNECTION);
+        let lane = self.executor.spare.worker(number).replaced_after(WEIGHT_PER_CONNECTION);
         let lane = match self.session.clone().filter(|_| self.may_not_wait()) {
             Some(session) => lane.with_session(session),
             None => lane,
@@ -126,7 +126,7 @@ impl<'a> Run<'a> {
                     self.queue.next(number, self.executor.interrupt).await
             {
                 self.under_way.borrow_mut().insert(number, task.clone());
-                self.vouch_before_leaving(worker).await;
+                self.vouch_before_leaving(worker, &task).await;
                 goes_on = self.attend(worker, task, &mut trials).await;
                 self.under_way.borrow_mut().remove(&number);
             }

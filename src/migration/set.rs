@@ -9,6 +9,12 @@ use super::sql::{self, Context, Finding, Folder, Header, Position, Rule, Stateme
 use super::{Kind, MigrationFile, MigrationFolder, Width};
 use crate::event::Site;
 
+/// What a schema's history adds to [`MigrationSet::weight`], whatever the files are.
+const HISTORY_WEIGHT: usize = 4;
+
+/// The least that files weigh of which it is not known what they change.
+const UNKNOWN_WEIGHT: usize = 20;
+
 /// The migrations of one folder. Their SQL is parsed when it is first asked for, so that looking
 /// at a fleet that is up to date parses nothing.
 #[derive(Debug)]
@@ -91,6 +97,16 @@ impl MigrationSet {
         let statements = files.iter().flat_map(|&file| self.statements(file));
         let tables: Option<BTreeSet<&str>> = statements.map(|it| it.own_table.as_deref()).collect();
         tables.filter(|it| !it.is_empty())
+    }
+
+    /// Returns roughly how many tables and indexes a backend gets to know by running `files` in a
+    /// schema, which it never forgets.
+    pub(super) fn weight(&self, files: &[usize]) -> usize {
+        let statements: usize = files.iter().map(|&file| self.statements(file).len()).sum();
+        match self.own_tables(files) {
+            Some(_) => HISTORY_WEIGHT + statements,
+            None => statements.max(UNKNOWN_WEIGHT),
+        }
     }
 
     /// Returns the width of a history table that is made now: refinery's default, unless a version

@@ -12,7 +12,7 @@ use crate::pg::{Database, Lane, Spare};
 
 /// A connection that has read more histories is closed before it works: of each it keeps 15 kB, and
 /// of what it works on more.
-const MOST_READ: usize = 1000;
+const MOST_READ: usize = 2500;
 
 /// What was found in many schemas, and what there is to do in each.
 #[derive(Debug, Clone, Default)]

@@ -94,9 +94,9 @@ impl<'a> Worker<'a> {
         self.lane.open_since()
     }
 
-    /// Whether the connection is replaced before the next schema.
-    pub(super) fn is_about_to_leave(&self) -> bool {
-        self.lane.is_due(1)
+    /// Whether the connection is replaced before this task.
+    pub(super) fn is_about_to_leave(&self, next: &Task) -> bool {
+        self.lane.is_due(next.planned.weight)
     }
 
     /// Commits something that waits for the disk, and with it for all that was committed before.
@@ -127,7 +127,7 @@ impl<'a> Worker<'a> {
         if self.last_used.elapsed() > IDLE {
             self.lane.check().await;
         }
-        if self.lane.is_due(1) {
+        if self.is_about_to_leave(task) {
             self.leave_place().await;
         }
         let verdict = self.attempt_part(task, watch, is_trial, waits_for_disk).await;
@@ -162,7 +162,7 @@ impl<'a> Worker<'a> {
         let is_last = together == pending.len();
         let files = &pending[..together];
         let tables = self.own_tables(task, files);
-        let connection = match self.lane.serve(1).await {
+        let connection = match self.lane.serve(task.planned.weight).await {
             Ok(connection) => connection,
             Err(error) => return Verdict::NoConnection(error),
         };

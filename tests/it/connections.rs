@@ -60,9 +60,11 @@ impl Project {
 #[tokio::test]
 async fn a_large_fleet_with_somebody_in_the_way_takes_jobs_and_one() {
     let project = Project::new().await;
-    // Enough that histories are read over several connections, and that one is replaced.
+    // Enough that histories are read over several connections, and so many statements that a worker's
+    // is replaced after 250 schemas.
     project.add_many_tenants(620).await;
-    project.tenant_migration("V1__a.sql", "create table a ()");
+    let statements = "create table a (); ".to_owned() + &"comment on table a is 'b'; ".repeat(39);
+    project.tenant_migration("V1__a.sql", &statements);
     let (said, most) = project.sampled("migrate-schemas --all --jobs 2 --quiet").await;
     assert_eq!(said, "620 schemas migrated, 1 up to date\n");
     assert_eq!(most, 3);

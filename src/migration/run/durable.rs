@@ -123,8 +123,8 @@ impl<'a> Run<'a> {
     }
 
     /// Lets a worker vouch for what it has seen, as its connection is about to be replaced.
-    pub(super) async fn vouch_before_leaving(&self, worker: &mut Worker<'_>) {
-        if worker.is_about_to_leave() && !self.unflushed.is_empty() {
+    pub(super) async fn vouch_before_leaving(&self, worker: &mut Worker<'_>, next: &Task) {
+        if worker.is_about_to_leave(next) && !self.unflushed.is_empty() {
             let sent = Instant::now();
             if worker.flush().await.is_ok() {
                 self.vouch(worker, sent);

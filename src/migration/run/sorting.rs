@@ -63,7 +63,8 @@ impl Run<'_> {
             _ => Plan::new(folder, &history, self.executor.plan),
         };
         let trial = self.trial(&plan.pending);
-        Planned { history, plan, trial }
+        let weight = self.executor.migrations.weight(&plan.pending);
+        Planned { history, plan, trial, weight }
     }
 
     /// Returns the one trial of all plans of the same files.

@@ -233,3 +233,16 @@ fn a_byte_of_a_message_belongs_to_a_statement() {
     assert_eq!(message.step_at(0), Some((4, 0)));
     assert_eq!(message.step_at(second + 7), Some((5, 7)));
 }
+
+#[test]
+fn what_a_backend_learns_is_weighed_by_what_files_say() {
+    let set = set(&[
+        ("V1__one.sql", "alter table notes add column a int"),
+        ("V2__five.sql", &"create index on notes (a); ".repeat(5)),
+        ("V3__many.sql", &"create table t (id int); ".repeat(30)),
+        ("V4__unknown.sql", "do $$ begin execute 'drop table a'; end $$"),
+    ]);
+    let weights = [0, 1, 2, 3].map(|file| set.weight(&[file]));
+    assert_eq!(weights, [5, 9, 30, 20]);
+    assert_eq!(set.weight(&[0, 1]), 10);
+}
