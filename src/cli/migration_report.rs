@@ -260,7 +260,7 @@ pub(crate) fn answer(report: &Report, mode: Mode, migrated: Migrated) -> ExitCod
         report.error("no tenant was started, as the shared schema comes first");
     }
     summarise(report, mode, &outcome, 0, code);
-    if let Some(hint) = hint(&outcome, by_name && !shared_failed) {
+    if let Some(hint) = hint(&outcome, mode, by_name && !shared_failed) {
         report.hint(hint);
     }
     code
@@ -572,7 +572,7 @@ pub(crate) fn exit_code(outcome: &Outcome, refused: usize) -> ExitCode {
 }
 
 /// Returns the command that goes on from here, with the schemas' names where they are few.
-fn hint(outcome: &Outcome, by_name: bool) -> Option<String> {
+fn hint(outcome: &Outcome, mode: Mode, by_name: bool) -> Option<String> {
     let left = left(outcome);
     let left_behind = outcome.failed.iter().any(|(_, it)| !it.left_behind.is_empty());
     let needs_mending = outcome.failed.iter().any(|(_, it)| needs_mending(it));
@@ -583,6 +583,12 @@ fn hint(outcome: &Outcome, by_name: bool) -> Option<String> {
     };
     match left.len() {
         0 => None,
+        _ if mode == Mode::Rehearse && needs_mending => {
+            Some("every schema is as it was; mend what failed and rehearse again".into())
+        }
+        _ if mode == Mode::Rehearse => {
+            Some("run the same command again: it rehearses every schema".into())
+        }
         _ if matches!(outcome.stop, Some(Stop::Canary { .. })) => Some(format!(
             "{before}run the same command again: the canaries come first again, and what is done \
              is not done twice"

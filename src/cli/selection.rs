@@ -14,11 +14,11 @@ pub(crate) struct SelectionArgs {
     #[arg(long)]
     shared: bool,
 
-    /// Every tenant's schema
+    /// Every tenant's schema; with `--schema`, `--match` or `--schemas-from`, only those
     #[arg(long)]
     tenants: bool,
 
-    /// The shared schema, then every tenant's
+    /// The shared schema, then every tenant's; the same holds of these
     #[arg(long)]
     all: bool,
 
@@ -107,11 +107,11 @@ impl SelectionArgs {
         if let Some(path) = &self.schemas_from {
             names.extend(names_in(path)?);
         }
-        // A file that names nobody means nobody, and not everybody for whom a condition holds.
+        // A file that names nobody means nobody, and not everybody or all for whom a condition holds.
         let is_nobody = self.schemas_from.is_some() && names.is_empty() && self.matching.is_empty();
         Ok(Selection {
             shared: self.shared || self.all,
-            tenants: self.tenants || self.all,
+            tenants: (self.tenants || self.all) && !is_nobody,
             names,
             matching: self.matching.clone(),
             excluding: self.exclude.clone(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use sqlx::postgres::{PgConnection, PgCopyIn, PgDatabaseError, PgRow};
 use sqlx::{AssertSqlSafe, Column as _, Either, Executor as _, Row as _, ValueRef as _};
+use tokio::time::Instant;
 
 use super::error::{self, ConnectError, Place, SqlError};
 use super::quote::literal;
@@ -14,6 +15,7 @@ use super::quote::literal;
 pub struct Connection {
     inner: PgConnection,
     place: Place,
+    opened: Instant,
 }
 
 /// Why a message was not carried out to its end.
@@ -75,7 +77,12 @@ impl Row {
 
 impl Connection {
     pub(super) fn new(inner: PgConnection, place: Place) -> Self {
-        Self { inner, place }
+        Self { inner, place, opened: Instant::now() }
+    }
+
+    /// Returns since when it has been open: no other of the same lane has been since then.
+    pub(crate) fn opened(&self) -> Instant {
+        self.opened
     }
 
     /// Returns where this connection leads.
@@ -86,6 +93,21 @@ impl Connection {
     /// Returns the server's version, such as 150018 for 15.18, as the server sent it at start-up.
     pub fn server_version(&self) -> u32 {
         self.inner.server_version_num().unwrap_or_default()
+    }
+
+    /// Refuses a server that accepts no changes.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError::ReadOnly`] where it is a standby, or why it did not answer.
+    pub(crate) async fn refuse_standby(&mut self) -> Result<(), ConnectError> {
+        match self.ask("select pg_is_in_recovery()").await {
+            Ok(rows) if rows.rows[0].flag(0) => {
+                Err(ConnectError::ReadOnly { place: self.place.clone().into() })
+            }
+            Ok(_) | Err(Incomplete::Sql(_)) => Ok(()),
+            Err(Incomplete::Lost(error)) => Err(error),
+        }
     }
 
     /// Sends `message`, one or more statements, and returns the rows of each.

@@ -14,6 +14,7 @@ mod tables;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
 use futures_util::future::{FutureExt as _, LocalBoxFuture};
 use tokio::time::Instant;
@@ -116,6 +117,10 @@ impl From<Incomplete> for RunLogError {
     }
 }
 
+/// For how long what was committed without waiting for the disk may be lost by a crash: three times
+/// `wal_writer_delay`, which is at most 10 s (Postgres documentation, "Asynchronous Commit").
+const MAY_BE_LOST_FOR: Duration = Duration::from_secs(30);
+
 /// Entries that are written by one statement.
 const ENTRIES_PER_STATEMENT: usize = 500;
 
@@ -132,12 +137,17 @@ struct Place {
     /// How many of the noted were sent without an answer yet: all of them are written, or none.
     in_doubt: Cell<usize>,
     written: Cell<usize>,
+    /// The last of the written, in their order, and when that was: a crash of the server may take them
+    /// again, as nothing waited for the disk.
+    recent: RefCell<VecDeque<(Instant, (Instant, Entry))>>,
+    /// When the connection was opened over which the last were written.
+    over: Cell<Option<Instant>>,
 }
 
 impl Place {
     fn new(database: Database, run: i64) -> Self {
-        let (noted, in_doubt, written) = Default::default();
-        Self { database, run, noted, in_doubt, written }
+        let (noted, in_doubt, written, recent, over) = Default::default();
+        Self { database, run, noted, in_doubt, written, recent, over }
     }
 
     /// Writes what was noted, each entry once, and with the last of them `end`.
@@ -147,12 +157,11 @@ impl Place {
         patience: Patience,
         end: Option<String>,
     ) -> Result<(), Incomplete> {
-        if self.in_doubt.get() > 0 {
-            match tables::count_entries(connection, self.run).await? > self.written.get() {
-                true => self.confirm(),
-                false => self.in_doubt.set(0),
-            }
+        let is_another = self.over.get().is_some_and(|opened| opened != connection.opened());
+        if is_another || self.in_doubt.get() > 0 {
+            self.reconcile(tables::count_entries(connection, self.run).await?);
         }
+        self.over.set(Some(connection.opened()));
         loop {
             let left = self.noted.borrow().len();
             let part = left.min(ENTRIES_PER_STATEMENT);
@@ -181,8 +190,30 @@ impl Place {
 
     fn confirm(&self) {
         let confirmed = self.in_doubt.take();
-        self.noted.borrow_mut().drain(..confirmed);
+        let now = Instant::now();
+        let mut recent = self.recent.borrow_mut();
+        recent.extend(self.noted.borrow_mut().drain(..confirmed).map(|entry| (now, entry)));
+        while recent.front().is_some_and(|(at, _)| at.elapsed() > MAY_BE_LOST_FOR) {
+            recent.pop_front();
+        }
         self.written.set(self.written.get() + confirmed);
+    }
+
+    /// Finds out from how many entries are `there` what became of those in doubt, and takes back what
+    /// a crash has lost, which are the last.
+    fn reconcile(&self, there: usize) {
+        let written = self.written.get();
+        if there > written {
+            return self.confirm();
+        }
+        self.in_doubt.set(0);
+        self.written.set(there);
+        let mut recent = self.recent.borrow_mut();
+        let kept = recent.len().saturating_sub(written - there);
+        let mut noted = self.noted.borrow_mut();
+        for (_, entry) in recent.drain(kept..).rev() {
+            noted.push_front(entry);
+        }
     }
 }
 

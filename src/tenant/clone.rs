@@ -207,7 +207,7 @@ impl CloneTenant<'_> {
         observer: &dyn Observer,
     ) -> Result<Cloned, CloneError> {
         // A server that was there is waited for when it is gone.
-        spare.lane().await.serve(0).await?;
+        spare.lane().await.serve(0).await?.refuse_standby().await?;
         let (mut patience, mut attempts) = (None, Attempts::default());
         loop {
             let error = match self.attempt(spare, tenant, observer, attempts.number == 0).await {

@@ -331,6 +331,7 @@ impl One<'_> {
         let settings = settings.iter().map(|(name, value)| {
             format!("set_config({}, {}, true)", literal(name), literal(value))
         });
+        connection.refuse_standby().await?;
         let message = vec![
             "begin isolation level read committed, read write".into(),
             format!("select {}", settings.collect::<Vec<_>>().join(", ")),

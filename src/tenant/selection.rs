@@ -10,11 +10,13 @@ use crate::name::SchemaName;
 use crate::pg::Connection;
 
 /// Which schemas a person means. The same everywhere that many can be meant.
+///
+/// Names and patterns are the tenants that are meant, each of them; what else is said leaves fewer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
     /// The shared schema.
     pub shared: bool,
-    /// Every tenant.
+    /// Every tenant; where names or patterns are given, those.
     pub tenants: bool,
     /// These tenants, each of which must have a registry row.
     pub names: Vec<String>,
@@ -140,9 +142,7 @@ impl Selection {
 
     fn means(&self, schema: &SchemaName) -> bool {
         let name = schema.as_str();
-        let only_condition = self.names.is_empty() && self.matching.is_empty();
-        let is_meant = self.tenants
-            || only_condition
+        let is_meant = self.names.is_empty() && self.matching.is_empty()
             || self.names.iter().any(|it| it == name)
             || matches_any(&self.matching, schema);
         is_meant && !matches_any(&self.excluding, schema)

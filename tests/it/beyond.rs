@@ -80,7 +80,7 @@ async fn a_rehearsal_finds_it_as_well_and_json_names_all() {
         it was rolled back; what everybody shares belongs in `migrations/shared`, or say on the file's first lines that it is meant: `-- tenantctl: allow other-schema`
     error: stopped early: the same migrations would do the same from every other schema
     not attempted: globex, hooli
-    hint: what failed is as it was; mend it and run the same command again: it does only what is left
+    hint: every schema is as it was; mend what failed and rehearse again
     [exit status: 1]
     "#);
     assert_eq!(project.query("select count(*) from pg_proc where proname = 'rate'").await, "1");

@@ -305,6 +305,9 @@ async fn what_a_crash_has_lost_is_done_again_and_told_of_once() {
         let line = format!("\nt{number}: applied V1 ");
         assert_eq!(shown.matches(&line).count(), 1, "t{number}: {shown}");
     }
+    let entries = "select count(*), count(distinct schema_name) from tenantctl.run_entries \
+        where run = (select max(id) from tenantctl.runs)";
+    assert_eq!(project.query(entries).await, "400|400");
 }
 
 #[tokio::test]
@@ -550,6 +553,12 @@ async fn a_standby_is_refused_before_anything_is_tried() {
     [exit status: 5]
     ");
     insta::assert_snapshot!(project.run("create-tenant --schema acme --no-input"), @"
+    ------- stderr -------
+    error: database `[database]` at 127.0.0.1:[port] as user `postgres` is read-only: it is a standby
+    hint: use the primary server's address
+    [exit status: 5]
+    ");
+    insta::assert_snapshot!(project.run("clone-tenant t1 t3 --domain t3.test"), @"
     ------- stderr -------
     error: database `[database]` at 127.0.0.1:[port] as user `postgres` is read-only: it is a standby
     hint: use the primary server's address

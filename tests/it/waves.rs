@@ -171,7 +171,7 @@ async fn a_rehearsal_has_canaries_too() {
         SQLSTATE 42P07
     error: stopped early: the canary is not done
     not attempted: eha, globex, hooli, initech
-    hint: what failed is as it was; mend it and run the same command again: the canaries come first again, and what is done is not done twice
+    hint: every schema is as it was; mend what failed and rehearse again
     [exit status: 1]
     "#);
     assert_eq!(project.recorded(1).await, 0);

@@ -149,7 +149,7 @@ fn result(run: &RunRecord) -> String {
     let mut parts: Vec<String> =
         counted.map(|(number, word)| format!("{} {word}", grouped(*number))).collect();
     match run.exit_status {
-        None => parts.push("did not end".into()),
+        None => parts.push("has not ended".into()),
         Some(130) => parts.push("interrupted".into()),
         Some(0) if parts.is_empty() => parts.push("done".into()),
         Some(status) if parts.is_empty() => parts.push(format!("not done: exit status {status}")),

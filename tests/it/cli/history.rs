@@ -172,7 +172,7 @@ async fn a_run_that_was_killed_has_no_end() {
     assert!(program.kill());
 
     let shown = project.run("history --last 1 --command migrate-schemas");
-    assert!(shown.contains("\tdid not end\t"), "{shown}");
+    assert!(shown.contains("\thas not ended\t"), "{shown}");
     insta::assert_snapshot!(project.run("migrate-schemas --failed-last-run"), @"
     ------- stderr -------
     error: run 2, begun [timestamp], has not ended, and what it left is not known
@@ -196,7 +196,7 @@ async fn what_a_run_had_done_before_it_was_killed_is_told() {
     assert!(program.kill());
 
     let shown = project.run("history --last 1 --command migrate-schemas");
-    assert!(shown.contains("\t2 done, did not end\t"), "{shown}");
+    assert!(shown.contains("\t2 done, has not ended\t"), "{shown}");
 }
 
 #[tokio::test]

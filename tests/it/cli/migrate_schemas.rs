@@ -105,6 +105,23 @@ async fn patterns_choose_and_leave_out() {
 }
 
 #[tokio::test]
+async fn of_all_tenants_only_those_that_are_named_or_match_are_meant() {
+    let project = Project::with_tenants(["acme", "globex", "initech"]).await;
+    project.tenant_migration("V1__notes.sql", NOTES);
+    insta::assert_snapshot!(project.run("migrate-schemas --tenants --match 'a*'"), @"
+    1 schema migrated
+    ------- stderr -------
+    acme: applied V1 `notes`
+    ");
+    insta::assert_snapshot!(project.run("migrate-schemas --all --schema globex"), @"
+    1 schema migrated, 1 up to date
+    ------- stderr -------
+    globex: applied V1 `notes`
+    ");
+    assert_eq!(project.recorded(1).await, 2);
+}
+
+#[tokio::test]
 async fn names_come_from_a_file_or_stdin() {
     let project = Project::with_tenants(["acme", "globex", "initech"]).await;
     project.tenant_migration("V1__notes.sql", NOTES);
@@ -969,7 +986,7 @@ async fn a_rehearsal_leaves_nothing_behind() {
           |
         1 | create table notes (id int);
         SQLSTATE 42P07
-    hint: what failed is as it was; mend it and run the same command again: it does only what is left
+    hint: every schema is as it was; mend what failed and rehearse again
     [exit status: 4]
     "#);
     assert_eq!(project.tables("acme").await, "");
@@ -1367,6 +1384,7 @@ async fn an_empty_list_of_names_means_nobody() {
     project.write("nobody.txt", "\n");
     insta::assert_snapshot!(
         project.run("migrate-schemas --schemas-from nobody.txt --where true"), @"0 schemas: there is nothing to do");
+    insta::assert_snapshot!(project.run("migrate-schemas --tenants --schemas-from nobody.txt"), @"0 schemas: there is nothing to do");
 }
 
 #[tokio::test]
