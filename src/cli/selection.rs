@@ -18,7 +18,7 @@ pub(crate) struct SelectionArgs {
     #[arg(long)]
     tenants: bool,
 
-    /// The shared schema, then every tenant's; the same holds of these
+    /// The shared schema, then the tenants' as with `--tenants`
     #[arg(long)]
     all: bool,
 
@@ -107,7 +107,7 @@ impl SelectionArgs {
         if let Some(path) = &self.schemas_from {
             names.extend(names_in(path)?);
         }
-        // A file that names nobody means nobody, and not everybody or all for whom a condition holds.
+        // A file that names nobody means nobody, and not everybody.
         let is_nobody = self.schemas_from.is_some() && names.is_empty() && self.matching.is_empty();
         Ok(Selection {
             shared: self.shared || self.all,
