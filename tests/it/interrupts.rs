@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::deaths::traces;
-use crate::support::{Project, eventually};
+use crate::support::Project;
 
 /// The second time. Of one signal sent twice at once, the program may see but one.
 const AGAIN: Signal = Signal::TERM;
@@ -108,9 +108,7 @@ async fn ctrl_c_does_not_wait_for_a_busy_schema() {
     project.tenant_migration("V2__log.sql", "alter table log add column x int");
     let _blocker = project.blocker("select from t1.log").await;
     let program = project.start("migrate-schemas --schema t1 --lock-timeout 60s --retries 1000");
-    let tried = "select count(*) > 0 from pg_stat_activity where wait_event_type = 'Lock' \
-        and datname = current_database()";
-    eventually("it waits", async || project.query(tried).await == "t").await;
+    project.somebody_waits().await;
     program.signal(Signal::INT);
     insta::assert_snapshot!(project.shown(&program.ends()), @"
     1 schema busy

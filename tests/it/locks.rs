@@ -41,13 +41,6 @@ impl Project {
         }
         recorded
     }
-
-    /// Waits until a connection of the program waits for a lock.
-    async fn somebody_waits(&self) {
-        let waiting = "select count(*) > 0 from pg_stat_activity where wait_event_type = 'Lock' \
-            and datname = current_database() and application_name like 'tenantctl %'";
-        eventually("a migration waits for a lock", async || self.query(waiting).await == "t").await;
-    }
 }
 
 #[tokio::test]

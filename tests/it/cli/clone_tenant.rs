@@ -251,9 +251,9 @@ async fn a_busy_source_is_waited_for() {
     project.sql("create table acme.orders (id int)").await;
     let blocker = project.blocker("lock table acme.orders in access exclusive mode").await;
     let clone = project.start("clone-tenant acme globex");
-    let waits = "select count(*) > 0 from pg_locks where not granted";
-    eventually("it waits", async || project.query(waits).await == "t").await;
-    let waiting = "from pg_stat_activity join pg_locks using (pid) where not granted";
+    project.somebody_waits().await;
+    let waiting = "from pg_stat_activity where wait_event_type = 'Lock' \
+                   and datname = current_database()";
     let first = project.query(&format!("select max(xact_start) {waiting}")).await;
     let again = format!("select coalesce(max(xact_start) > '{first}', false) {waiting}");
     eventually("it tries again", async || project.query(&again).await == "t").await;
@@ -294,8 +294,7 @@ async fn a_table_that_is_rewritten_meanwhile_is_not_taken_for_empty() {
     project.sql("create table acme.orders (id int); insert into acme.orders values (1), (2)").await;
     let blocker = project.blocker("alter table acme.orders alter id type bigint").await;
     let clone = project.start("clone-tenant acme globex");
-    let waits = "select count(*) > 0 from pg_locks where not granted";
-    eventually("it waits", async || project.query(waits).await == "t").await;
+    project.somebody_waits().await;
     blocker.commit().await;
     let output = clone.ends();
     assert!(output.status.success(), "{}", project.shown(&output));

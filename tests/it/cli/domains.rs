@@ -360,9 +360,7 @@ async fn a_short_wait_is_waited_out() {
     let blocker = project.blocker("update tenants set name = 'x'").await;
     let mut waiting = project.command("set-primary-domain www.acme.example");
     let waiting = waiting.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let is_waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'
-        and datname = current_database()";
-    eventually("it waits", async || project.query(is_waiting).await == "1").await;
+    project.somebody_waits().await;
     blocker.release().await;
     let output = waiting.wait_with_output().unwrap();
     insta::assert_snapshot!(project.shown(&output), @"`www.acme.example` is now the primary domain of `acme`, instead of `acme.example`");

@@ -610,8 +610,7 @@ async fn alter_meanwhile(script: &str) -> String {
     eventually("pg_dump is waited for", async || project.path("begun").exists()).await;
     let alter = project.sql("alter table acme.notes add more text");
     let go_on = async {
-        let waits = "select exists (select from pg_locks where not granted)";
-        eventually("somebody waits", async || project.query(waits).await == "t").await;
+        project.somebody_waits().await;
         fs::remove_file(project.path("begun")).unwrap();
         project.shown(&program.ends())
     };

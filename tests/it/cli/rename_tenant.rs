@@ -80,7 +80,7 @@ async fn who_is_at_work_in_it_is_waited_for_and_then_named() {
     assert!(shown.contains("[exit status: 6]"), "{shown}");
     assert_eq!(project.query(STATE).await, "acme acme acme.example, globex globex");
     let rename = project.start("rename-tenant acme initech");
-    let is_trying = "select count(*) > 0 from pg_stat_activity where query like '%alter schema%' and pid <> pg_backend_pid()";
+    let is_trying = "select count(*) > 0 from pg_stat_activity where datname = current_database() and query like '%alter schema%' and pid <> pg_backend_pid()";
     eventually("it is tried", async || project.query(is_trying).await == "t").await;
     app.release().await;
     let shown = project.shown(&rename.ends());

@@ -1,6 +1,6 @@
 use rustix::process::Signal;
 
-use crate::support::{Project, eventually};
+use crate::support::Project;
 
 /// Returns a project with a table `notes` for tenants and two seeds for it, and these tenants.
 async fn seeded<const N: usize>(schemas: [&str; N]) -> Project {
@@ -390,9 +390,7 @@ async fn a_busy_schema_is_tried_again() {
     let project = seeded(["acme"]).await;
     let blocker = project.blocker("lock table acme.notes").await;
     let program = project.start("seed 'a first' --tenants --quiet");
-    let waits = "select count(*) > 0 from pg_stat_activity where wait_event_type = 'Lock' \
-                 and datname = current_database()";
-    eventually("it waits", async || project.query(waits).await == "t").await;
+    project.somebody_waits().await;
     blocker.release().await;
     assert_eq!(program.ends().status.code(), Some(0));
     assert_eq!(notes(&project, "acme").await, "first");

@@ -49,6 +49,16 @@ pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool)
     }
 }
 
+impl Project {
+    /// Waits until a connection to the project's database waits for a lock.
+    pub(crate) async fn somebody_waits(&self) {
+        // Of all databases, since other tests wait in theirs, `pg_locks` would speak.
+        let waits = "select count(*) > 0 from pg_stat_activity where wait_event_type = 'Lock' \
+            and datname = current_database()";
+        eventually("somebody waits for a lock", async || self.query(waits).await == "t").await;
+    }
+}
+
 #[tokio::test]
 async fn a_blocker_makes_others_wait_until_it_is_released() {
     let project = Project::empty().await;
