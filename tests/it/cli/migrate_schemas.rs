@@ -898,7 +898,7 @@ async fn a_dry_run_prints_the_sql_and_changes_nothing() {
         then 'tenantctl:locked'
         else '0' end as integer);
     select cast(case
-        when sum(hashtextextended(concat(name, ' ', checksum, applied_on like '____-__-__T__:__:__%'), version)) is distinct from '4937739393856701134'
+        when sum(hashtextextended(checksum::text, version)) is distinct from '-6406326511278261131'
         then 'tenantctl:history-changed'
         else '0' end as integer) from "acme"."refinery_schema_history";
 

@@ -207,6 +207,26 @@ async fn a_history_that_may_not_be_read_is_said_why() {
 }
 
 #[tokio::test]
+async fn histories_whose_columns_are_of_other_types_are_read() {
+    let project = Project::with_tenants(["acme", "globex", "initech"]).await;
+    project.tenant_migration("V1__notes.sql", NOTES);
+    project.run("migrate-schemas --tenants");
+    project
+        .sql(
+            "alter table acme.refinery_schema_history \
+               alter checksum type numeric using checksum::numeric; \
+             alter table globex.refinery_schema_history alter name type name",
+        )
+        .await;
+    project.tenant_migration("V2__more.sql", "alter table notes add more text");
+    insta::assert_snapshot!(project.run("migrate-schemas --tenants --quiet"), @"3 schemas migrated");
+    insta::assert_snapshot!(project.run("status --check"), @"
+    shared schema `public` at V1
+    3 schemas at V2
+    ");
+}
+
+#[tokio::test]
 async fn in_a_folder_without_a_project_it_says_what_to_do() {
     let project = Project::empty().await;
     insta::assert_snapshot!(project.run("status"), @"
