@@ -5,11 +5,11 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use super::error::{connect_hint, indent, printable_lines, sql_details};
 use super::exit_code::ExitCode;
+use super::progress::Progress;
 use super::report::Report;
 use super::text::{count, few, grouped, length, printable, shell_word, stopped_early};
 use crate::event::{Blockage, BlockageKind, Cause, Event, Failure, Holder, Observer, Wave};
@@ -29,81 +29,46 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 pub(crate) struct MigrationReport {
     report: Report,
     mode: Mode,
-    bar: ProgressBar,
-    total: Cell<usize>,
-    done: Cell<usize>,
+    progress: Progress,
     failed: Cell<usize>,
-    begun: Cell<Instant>,
     last_line: Cell<Instant>,
     deferred: RefCell<Option<String>>,
 }
 
 impl MigrationReport {
     pub(crate) fn new(report: Report, mode: Mode) -> Self {
-        // Nothing is drawn until it is known that there is much to do.
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-        let template = "{bar:30} {msg}";
-        bar.set_style(ProgressStyle::with_template(template).expect("a template of indicatif's"));
-        let (now, none) = (Instant::now(), Cell::new(0));
         Self {
             report,
             mode,
-            bar,
-            total: none.clone(),
-            done: none.clone(),
-            failed: none,
-            begun: Cell::new(now),
-            last_line: Cell::new(now),
+            progress: Progress::new(),
+            failed: Cell::default(),
+            last_line: Cell::new(Instant::now()),
             deferred: RefCell::default(),
         }
     }
 
     /// Ends the progress line.
     pub(crate) fn finish(&self) {
-        self.bar.finish_and_clear();
+        self.progress.finish();
     }
 
     fn begin(&self, schemas: usize) {
-        self.total.set(schemas);
-        self.done.set(0);
-        self.begun.set(Instant::now());
         self.last_line.set(Instant::now());
-        if schemas > FEW {
-            if self.report.is_watched() && !self.report.is_json() {
-                self.bar.set_draw_target(ProgressDrawTarget::stderr());
-            }
-            self.bar.set_length(schemas as u64);
-            self.bar.set_position(0);
-            self.bar.set_message(count(schemas, "schema"));
-        }
+        let is_shown = schemas > FEW && self.report.is_watched() && !self.report.is_json();
+        self.progress.begin(schemas, is_shown);
     }
 
     fn shows_each(&self) -> bool {
-        self.report.verbose || self.total.get() <= FEW
+        self.report.verbose || self.progress.total() <= FEW
     }
 
-    fn say(&self, text: String) {
-        self.bar.suspend(|| self.report.say(text));
-    }
-
-    fn step(&self) {
-        self.done.set(self.done.get() + 1);
-        self.bar.inc(1);
-        self.bar.set_message(self.progress());
+    fn step(&self, is_done: bool) {
+        self.progress.step(is_done);
         let is_log = !self.report.is_watched() && !self.shows_each();
         if is_log && self.last_line.get().elapsed() >= LINE_EVERY {
             self.last_line.set(Instant::now());
-            self.report.say(self.progress());
+            self.report.say(self.progress.text());
         }
-    }
-
-    /// Returns `1,200 of 10,000 schemas, 240/s, 37 s left`.
-    fn progress(&self) -> String {
-        let (done, total) = (self.done.get(), self.total.get());
-        let rate = done as f64 / self.begun.get().elapsed().as_secs_f64().max(0.001);
-        let left = Duration::from_secs_f64((total - done.min(total)) as f64 / rate.max(0.001));
-        let (done, total) = (grouped(done), count(total, "schema"));
-        format!("{done} of {total}, {rate:.0}/s, {} left", length(left))
     }
 
     fn applied(&self, schema: &SchemaName, migrations: &[String], elapsed: Duration) {
@@ -118,8 +83,8 @@ impl MigrationReport {
             };
             let schema = printable(schema.as_str());
             match migrations.is_empty() {
-                true => self.say(format!("{schema}: {}", done(self.mode))),
-                false => self.say(format!("{schema}: {verb} {}", migrations.join(", "))),
+                true => self.report.say(format!("{schema}: {}", done(self.mode))),
+                false => self.report.say(format!("{schema}: {verb} {}", migrations.join(", "))),
             }
         }
         let fields = json!({
@@ -128,17 +93,17 @@ impl MigrationReport {
             "seconds": elapsed.as_secs_f64(),
         });
         self.report.object(event_type(self.mode), fields);
-        self.step();
+        self.step(true);
     }
 
     fn failed(&self, schema: &SchemaName, failure: &Failure) {
         self.failed.set(self.failed.get() + 1);
         // Of a few, the explanation at the end comes soon enough.
-        if self.total.get() > FEW && (self.report.verbose || self.failed.get() <= SHOWN) {
-            self.say(format!("{}: {}", printable(schema.as_str()), one_line(failure)));
+        if self.progress.total() > FEW && (self.report.verbose || self.failed.get() <= SHOWN) {
+            self.report.say(format!("{}: {}", printable(schema.as_str()), one_line(failure)));
         }
         self.report.object("failed", failure_fields(schema, failure));
-        self.step();
+        self.step(false);
     }
 
     fn deferred(&self, schema: &SchemaName, blockage: &Blockage, attempts: u32) {
@@ -151,18 +116,19 @@ impl MigrationReport {
         let is_new = self.deferred.borrow().as_ref() != Some(&text);
         if is_new && (self.report.verbose || attempts == 1 && self.shows_each()) {
             *self.deferred.borrow_mut() = Some(text.clone());
-            self.say(text);
+            self.report.say(text);
         }
     }
 
     fn wave(&self, wave: &Wave<'_>) {
-        self.say(wave_line(wave, if self.report.verbose { usize::MAX } else { SHOWN }));
+        self.report.say(wave_line(wave, if self.report.verbose { usize::MAX } else { SHOWN }));
         self.report.object("wave", wave_fields(wave));
     }
 
     fn pausing(&self, pause: Duration, next: &Wave<'_>) {
         let Wave { number, of, .. } = next;
-        self.say(format!(
+        self.progress.pause(pause);
+        self.report.say(format!(
             "pausing for {} before wave {number} of {of}; Ctrl-C stops here",
             humantime::format_duration(pause)
         ));
@@ -172,7 +138,7 @@ impl MigrationReport {
 
     fn busy(&self, schema: &SchemaName, blockage: &Blockage) {
         self.report.object("busy", busy_fields(schema, blockage));
-        self.step();
+        self.step(false);
     }
 }
 
@@ -187,9 +153,9 @@ impl Observer for MigrationReport {
             }
             Event::UpToDate { schema } => {
                 if self.shows_each() {
-                    self.say(format!("{}: already up to date", printable(schema.as_str())));
+                    self.report.say(format!("{}: already up to date", printable(schema.as_str())));
                 }
-                self.step();
+                self.step(true);
             }
             Event::Failed { schema, failure, .. } => self.failed(schema, failure),
             Event::Deferred { schema, blockage, attempts } => {
@@ -197,12 +163,12 @@ impl Observer for MigrationReport {
             }
             Event::Busy { schema, blockage, .. } => self.busy(schema, blockage),
             Event::Reconnecting { reason } => {
-                self.bar.suspend(|| self.report.warn(format!("{reason}; connecting again")));
+                self.report.warn(format!("{reason}; connecting again"));
             }
             Event::Dropping { .. } => {}
             // Of one schema's work, which speaks for itself.
             Event::Step { .. } => {}
-            Event::Warning(text) => self.bar.suspend(|| self.report.warn(text)),
+            Event::Warning(text) => self.report.warn(text),
         }
     }
 }

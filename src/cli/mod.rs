@@ -16,6 +16,7 @@ mod globals;
 mod hooks;
 mod migration_report;
 mod plan_report;
+mod progress;
 mod prompt;
 mod report;
 mod selection;

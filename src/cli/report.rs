@@ -10,6 +10,7 @@ use tabled::builder::Builder;
 use tabled::settings::{Padding, Style as TableStyle};
 
 use super::exit_code::ExitCode;
+use super::progress;
 use super::text::printable;
 
 /// How answers are written.
@@ -168,8 +169,11 @@ fn tsv(value: &str) -> String {
 
 // A reader that went away, as `head -1` does, must neither stop the work nor change its status.
 fn to_stdout(text: &dyn Display) {
-    let mut stdout = anstream::stdout().lock();
-    if let Err(error) = writeln!(stdout, "{text}").and_then(|()| stdout.flush())
+    let write = || {
+        let mut stdout = anstream::stdout().lock();
+        writeln!(stdout, "{text}").and_then(|()| stdout.flush())
+    };
+    if let Err(error) = progress::aside(write)
         && error.kind() != ErrorKind::BrokenPipe
     {
         UNWRITTEN.get_or_init(|| error);
@@ -185,5 +189,5 @@ pub(crate) fn unwritten() -> Option<&'static std::io::Error> {
 }
 
 fn to_stderr(text: &dyn Display) {
-    let _ = writeln!(anstream::stderr().lock(), "{text}");
+    let _ = progress::aside(|| writeln!(anstream::stderr().lock(), "{text}"));
 }

@@ -1,8 +1,9 @@
 //! What is said of a long piece of work on one schema while it lasts.
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::json;
 
+use super::progress;
 use super::report::Report;
 use super::text::printable;
 use crate::event::{Event, Observer};
@@ -16,11 +17,9 @@ pub(crate) struct StepReport {
 
 impl StepReport {
     pub(crate) fn new(report: Report) -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-        let template = "{bar:30} {pos}/{len} {msg}";
-        bar.set_style(ProgressStyle::with_template(template).expect("a template of indicatif's"));
+        let bar = progress::hidden("{bar:20} {pos}/{len} {wide_msg}");
         if report.is_watched() && !report.is_json() {
-            bar.set_draw_target(ProgressDrawTarget::stderr());
+            progress::show(&bar);
         }
         Self { report, bar }
     }
@@ -35,8 +34,7 @@ impl Observer for StepReport {
                 self.report.object("step", fields);
             }
         } else if self.report.verbose {
-            let line = format!("{number} of {of}: {}", printable(what));
-            self.bar.suspend(|| self.report.say(line));
+            self.report.say(format!("{number} of {of}: {}", printable(what)));
         }
         self.bar.set_message(printable(what));
         self.bar.set_length(*of as u64);

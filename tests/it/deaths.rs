@@ -353,7 +353,7 @@ async fn a_person_need_not_wait_for_a_server_that_stays_away() {
     1 schema up to date, 1 failed, 1 not attempted
     ------- stderr -------
     warning: the connection to database `[database]` at 127.0.0.1:[port] as user `postgres` was lost: the server closed the connection; connecting again
-    finishing what is under way; interrupt again to cancel it
+    stopping once what is under way is done; interrupt again to cancel it
     error: schema `t1` could not be migrated
       caused by: the connection was lost while it was being migrated; whether that was done is not known
     error: interrupted

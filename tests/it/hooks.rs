@@ -275,7 +275,7 @@ async fn ctrl_c_ends_a_hook_before_and_nothing_is_done() {
     program.signal(Signal::INT);
     insta::assert_snapshot!(project.shown(&program.ends()), @"
     ------- stderr -------
-    finishing what is under way; interrupt again to cancel it
+    stopping once what is under way is done; interrupt again to cancel it
     error: hook `pre_migrate` was interrupted
     hint: nothing was changed; run the same command again
     [exit status: 130]

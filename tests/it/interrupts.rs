@@ -27,7 +27,7 @@ async fn the_first_ctrl_c_finishes_what_is_under_way() {
     insta::assert_snapshot!(project.shown(&program.ends()), @"
     3 schemas migrated, 1 not attempted
     ------- stderr -------
-    finishing what is under way; interrupt again to cancel it
+    stopping once what is under way is done; interrupt again to cancel it
     error: interrupted
     not attempted: t4
     hint: run `tenantctl migrate-schemas --schema=t4`
@@ -50,7 +50,7 @@ async fn the_second_ctrl_c_cancels_on_the_server() {
     insta::assert_snapshot!(project.shown(&program.ends()), @"
     2 schemas failed, 2 not attempted
     ------- stderr -------
-    finishing what is under way; interrupt again to cancel it
+    stopping once what is under way is done; interrupt again to cancel it
     cancelling what is running
     error: 2 schemas: t1, t2 could not be migrated
       caused by: it was cancelled by the second interrupt
@@ -75,7 +75,7 @@ async fn the_second_ctrl_c_cancels_what_runs_in_no_transaction() {
     insta::assert_snapshot!(project.shown(&program.ends()), @"
     1 schema failed, 3 not attempted
     ------- stderr -------
-    finishing what is under way; interrupt again to cancel it
+    stopping once what is under way is done; interrupt again to cancel it
     cancelling what is running
     error: schema `t1` could not be migrated
       caused by: it was cancelled by the second interrupt
@@ -113,7 +113,7 @@ async fn ctrl_c_does_not_wait_for_a_busy_schema() {
     insta::assert_snapshot!(project.shown(&program.ends()), @"
     1 schema busy
     ------- stderr -------
-    finishing what is under way; interrupt again to cancel it
+    stopping once what is under way is done; interrupt again to cancel it
     t1: busy, will be tried again: V2 `log` at migrations/tenant/V2__log.sql:1: canceling statement due to lock timeout
     error: schema `t1` is busy
       caused by: V2 `log`: canceling statement due to lock timeout
@@ -133,7 +133,7 @@ async fn ctrl_c_in_a_terminal_is_an_interrupt_of_the_run() {
     let mut terminal = project.terminal("migrate-schemas --tenants --jobs 1");
     project.pausing(1).await;
     let (shown, status) = terminal.presses("\x03").ends();
-    assert!(shown.contains("finishing what is under way"), "{shown}");
+    assert!(shown.contains("stopping once what is under way is done"), "{shown}");
     assert_eq!(status, 130);
     assert_eq!(project.versions().await, "V1: 1");
 }
@@ -147,7 +147,7 @@ async fn ctrl_c_twice_creates_no_tenant() {
     program.signal(AGAIN);
     insta::assert_snapshot!(project.shown(&program.ends()), @"
     ------- stderr -------
-    finishing what is under way; interrupt again to cancel it
+    stopping once what is under way is done; interrupt again to cancel it
     cancelling what is running
     error: tenant `acme` could not be created
       caused by: it was cancelled by the second interrupt
@@ -178,7 +178,7 @@ async fn ctrl_c_once_lets_a_tenant_be_created() {
     insta::assert_snapshot!(project.shown(&program.ends()), @"
     created tenant `acme`
     ------- stderr -------
-    finishing what is under way; interrupt again to cancel it
+    stopping once what is under way is done; interrupt again to cancel it
     acme: created with V1 `traces`
     ");
 }

@@ -299,7 +299,7 @@ async fn ctrl_c_ends_a_pause_at_once() {
     wave 1 of 2, the canary: acme
     acme: applied V1 `notes`
     pausing for 10m before wave 2 of 2; Ctrl-C stops here
-    finishing what is under way; interrupt again to cancel it
+    stopping once what is under way is done; interrupt again to cancel it
     error: interrupted
     not attempted: eha, globex, hooli, initech
     hint: run `tenantctl migrate-schemas --schema=eha --schema=globex --schema=hooli --schema=initech`
