@@ -2,6 +2,9 @@
 
 use super::text::shell_word;
 
+/// What is longer is not typed again but looked for in the shell's history.
+const LONG: usize = 160;
+
 /// Commands inside a tenant whose words are not kept: SQL and other programs' arguments may hold
 /// anything.
 const DISCREET: [&str; 3] = ["sql", "psql", "exec"];
@@ -33,6 +36,20 @@ pub(crate) fn command_line(words: impl IntoIterator<Item = String>) -> String {
     kept.join(" ")
 }
 
+/// Returns this run's command line, to be typed again; or words for it, where it is long or holds what
+/// is not to be shown.
+pub(crate) fn same_command() -> String {
+    same_command_as(words().skip(1).collect())
+}
+
+fn same_command_as(words: Vec<String>) -> String {
+    let all: Vec<String> = words.iter().map(|it| shell_word(it)).collect();
+    match command_line(words) {
+        shown if shown == all.join(" ") && shown.len() <= LONG => format!("`tenantctl {shown}`"),
+        _ => "the same command".into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,6 +64,14 @@ mod tests {
             kept(&["create-tenant", "--schema=acme", "--name", "Acme Corp"]),
             "create-tenant --schema=acme --name 'Acme Corp'"
         );
+    }
+
+    #[test]
+    fn what_is_to_be_typed_again_is_whole() {
+        let same = |words: &[&str]| same_command_as(words.iter().map(|it| (*it).into()).collect());
+        assert_eq!(same(&["status", "--match", "a*"]), "`tenantctl status --match 'a*'`");
+        assert_eq!(same(&["status", "--database-url=postgres://b"]), "the same command");
+        assert_eq!(same(&["status", "--schema", &"x".repeat(200)]), "the same command");
     }
 
     #[test]

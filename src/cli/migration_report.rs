@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::command_line::same_command;
 use super::error::{connect_hint, indent, printable_lines, sql_details};
 use super::exit_code::ExitCode;
 use super::progress::Progress;
@@ -511,6 +512,8 @@ fn explain_stop(report: &Report, outcome: &Outcome) {
         }
         Some(Stop::Beyond) => report
             .error("stopped early: the same migrations would do the same from every other schema"),
+        Some(Stop::Syntax) => report
+            .error("stopped early: the server would not understand it in any other schema either"),
         Some(Stop::Interrupted) => report.error("interrupted"),
         None => {}
     }
@@ -553,17 +556,17 @@ fn hint(outcome: &Outcome, mode: Mode, by_name: bool) -> Option<String> {
             Some("every schema is as it was; mend what failed and rehearse again".into())
         }
         _ if mode == Mode::Rehearse => {
-            Some("run the same command again: it rehearses every schema".into())
+            Some(format!("run {} again: it rehearses every schema", same_command()))
         }
         _ if matches!(outcome.stop, Some(Stop::Canary { .. })) => Some(format!(
-            "{before}run the same command again: the canaries come first again, and what is done \
-             is not done twice"
+            "{before}run {} again: the canaries come first again, and what is done is not done twice",
+            same_command()
         )),
         1..=SHOWN if by_name => {
             let names = selected(&left);
             Some(format!("{before}run `tenantctl migrate-schemas{names}`"))
         }
-        _ => Some(format!("{before}run the same command again: it does only what is left")),
+        _ => Some(format!("{before}run {} again: it does only what is left", same_command())),
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::error::CommandError;
+use super::text::shell_word;
 use crate::tenant::Selection;
 
 /// Which schemas
@@ -47,6 +48,27 @@ impl SelectionArgs {
     /// The names of these flags, for those that stand instead of them.
     pub(crate) const NAMES: [&str; 8] =
         ["shared", "tenants", "all", "schema", "matching", "exclude", "condition", "schemas_from"];
+
+    /// Returns these flags as they are typed, such as ` --match='eha-*'`; ` --all` where none selects.
+    pub(crate) fn typed(&self) -> String {
+        let alone = [("shared", self.shared), ("tenants", self.tenants), ("all", self.all)];
+        let alone = alone.into_iter().filter(|(_, is_given)| *is_given);
+        let alone = alone.map(|(name, _)| format!(" --{name}"));
+        let from = self.schemas_from.as_ref().map(|path| path.display().to_string());
+        let with_values = [
+            ("schema", self.schema.clone()),
+            ("match", self.matching.clone()),
+            ("where", self.condition.iter().cloned().collect()),
+            ("schemas-from", from.into_iter().collect()),
+            ("exclude", self.exclude.clone()),
+        ];
+        let with_values = with_values.into_iter().flat_map(|(name, values)| {
+            values.into_iter().map(move |value| format!(" --{name}={}", shell_word(&value)))
+        });
+        let flags: String = alone.chain(with_values).collect();
+        let selects = flags.split_once(" --exclude=").map_or(flags.as_str(), |(before, _)| before);
+        if selects.is_empty() { format!(" --all{flags}") } else { flags }
+    }
 
     /// Returns the selection, which must be one: nothing is ever meant by saying nothing.
     pub(crate) fn required(&self) -> Result<Selection, CommandError> {

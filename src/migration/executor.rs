@@ -94,6 +94,8 @@ pub enum Stop {
     /// The first schema's migrations changed what is not that schema's, and the others' would have
     /// done the same.
     Beyond,
+    /// The server did not understand a file, and would not in any other schema.
+    Syntax,
     /// The server has run out of something.
     OutOfResources,
     /// A person asked to stop.

@@ -80,9 +80,7 @@ pub async fn check(
         server.long_transactions(),
         server.dump(),
         server.fewer_jobs(options.jobs, jobs),
-        server
-            .lock_table(largest(work), jobs)
-            .map(|it| format!("{it}: use fewer `--jobs`, smaller files, or a larger setting")),
+        server.lock_table(largest(work), jobs).map(|it| format!("{it}: {}", it.advice())),
     ];
     for warning in warnings.into_iter().flatten() {
         observer.observe(&Event::Warning(warning));
@@ -170,6 +168,11 @@ impl SmallLockTable {
     pub fn enough(&self) -> usize {
         let sessions = (self.locks / self.per_transaction.max(1)).max(1);
         self.wanted.div_ceil(sessions * SLACK)
+    }
+
+    fn advice(&self) -> String {
+        let fewer = if self.jobs > 1 { "use fewer `--jobs`, " } else { "use " };
+        format!("{fewer}smaller files, or a setting of {}", self.enough())
     }
 }
 

@@ -164,7 +164,7 @@ impl<'a> Run<'a> {
                     After::Applied
                 }
                 Verdict::Failed(failure) => {
-                    self.end_trials(&task, &failure.cause, trials);
+                    self.end_trials(&task, &failure, trials);
                     let version = task.planned.history.version();
                     self.fail(task.schema, version, *failure);
                     return true;
@@ -211,16 +211,26 @@ impl<'a> Run<'a> {
     }
 
     /// Ends a plan's trial on a schema that failed: most failures say nothing of the others.
-    fn end_trials(&self, task: &Task, cause: &Cause, trials: &mut Trials<'_>) {
+    fn end_trials(&self, task: &Task, failure: &Failure, trials: &mut Trials<'_>) {
         let is_plain = |touched: &str| {
             let files = &task.planned.plan.pending;
             touched.split(", ").any(|name| self.executor.migrations.says(files, name))
         };
-        match cause {
+        match &failure.cause {
             // A name that is not qualified may be found in other schemas.
             Cause::Outside { touched } if !is_plain(touched) => trials.end(Trial::Due),
             Cause::Beyond { .. } | Cause::Outside { .. } if trials.are_under_way() => {
                 self.outcome.borrow_mut().stop.get_or_insert(Stop::Beyond);
+                trials.end(Trial::Refused);
+            }
+            // What is made of strings while it runs has no position.
+            Cause::Sql(error)
+                if error.is("42601")
+                    && error.position.is_some()
+                    && failure.site.is_some()
+                    && trials.are_under_way() =>
+            {
+                self.outcome.borrow_mut().stop.get_or_insert(Stop::Syntax);
                 trials.end(Trial::Refused);
             }
             // What can be rehearsed was, and stayed within the schema.

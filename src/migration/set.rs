@@ -119,7 +119,9 @@ impl MigrationSet {
     pub(super) fn site(&self, index: usize, statement: usize, offset: Option<usize>) -> Site {
         let file = self.file(index);
         let statement = &self.statements(index)[statement];
-        let position = offset.map(|offset| Position::of_byte(&file.sql, statement.offset + offset));
+        let position = offset.map(|offset| offset.min(end(&file.sql, statement)));
+        let position =
+            position.map(|offset| Position::of_byte(&file.sql, statement.offset + offset));
         let line = position.as_ref().map_or(statement.line, |position| position.line);
         let column = position.map(|position| position.column);
         self.site_at(index, line, column)
@@ -223,6 +225,15 @@ fn word_at(text: &str, word: &str) -> Option<usize> {
             !before.ends_with(is_part) && !after.starts_with(is_part)
         })
         .map(|(start, _)| start)
+}
+
+/// Returns the last byte of a statement at which something can be wrong: its semicolon, or what stands
+/// there instead of one.
+fn end(file: &str, statement: &Statement) -> usize {
+    let text = statement.text.trim_end();
+    let is_closed = file.get(statement.offset + text.len()..).is_some_and(|it| it.starts_with(';'));
+    let last = text.char_indices().next_back().map_or(0, |(byte, _)| byte);
+    if is_closed { text.len() } else { last }
 }
 
 #[cfg(test)]

@@ -100,12 +100,14 @@ pub struct SortKey {
 impl std::str::FromStr for SortKey {
     type Err = String;
 
-    /// Reads `created_on` or `size:desc`.
+    /// Reads `created_on` or `size:desc`. A column with a colon in its name needs one of the two behind
+    /// it.
     fn from_str(given: &str) -> Result<Self, Self::Err> {
         let (column, is_descending) = match given.rsplit_once(':') {
             Some((column, "desc")) => (column, true),
             Some((column, "asc")) => (column, false),
-            _ => (given, false),
+            Some((_, order)) => return Err(format!("`{order}` is neither `asc` nor `desc`")),
+            None => (given, false),
         };
         match column.is_empty() {
             true => Err("it is not a column such as `created_on` or `size:desc`".into()),
@@ -270,9 +272,9 @@ mod tests {
         assert_eq!(key("size"), Ok(("size".into(), false)));
         assert_eq!(key("size:asc"), Ok(("size".into(), false)));
         assert_eq!(key("size:desc"), Ok(("size".into(), true)));
-        assert_eq!(key("a:b"), Ok(("a:b".into(), false)));
+        assert_eq!(key("a:b:asc"), Ok(("a:b".into(), false)));
         assert_eq!(key("a:desc:desc"), Ok(("a:desc".into(), true)));
-        for given in ["", ":desc"] {
+        for given in ["", ":desc", "size:up"] {
             assert!(key(given).is_err(), "{given}");
         }
     }

@@ -456,7 +456,7 @@ async fn a_full_lock_table_stops_the_run() {
     insta::assert_snapshot!(far.replace_all(&shown, "[far]"), @"
     1 schema failed, 2 not attempted
     ------- stderr -------
-    warning: the largest plan changes 3000 objects, for which one schema may take about 9000 locks; the server is set up for [far] and has room for perhaps 2 times as many (`max_locks_per_transaction` is 10): use fewer `--jobs`, smaller files, or a larger setting
+    warning: the largest plan changes 3000 objects, for which one schema may take about 9000 locks; the server is set up for [far] and has room for perhaps 2 times as many (`max_locks_per_transaction` is 10): use smaller files, or a setting of [far]
     error: migration V1 `many` could not be applied to schema `t1`
       caused by: out of shared memory
            --> migrations/tenant/V1__many.sql:[far]
@@ -604,7 +604,7 @@ async fn the_settings_of_role_and_database_change_nothing() {
 async fn an_idle_session_timeout_does_not_use_up_the_tries() {
     let project = Project::with_traces(1).await;
     let database = &project.database().database;
-    project.sql(&format!("alter database {database} set idle_session_timeout = '20ms'")).await;
+    project.sql(&format!("alter database {database} set idle_session_timeout = '100ms'")).await;
     project.tenant_migration("V2__log.sql", "alter table log add column x int");
     let _blocker = project.blocker("set idle_session_timeout = 0; select from t1.log").await;
     let output = project.run("migrate-schemas --tenants --retries 8 --lock-timeout 50ms");
@@ -628,7 +628,7 @@ async fn the_budget_ends_a_run_in_which_everything_fails() {
         SQLSTATE 42701
     error: stopped early, after 3 failures, as `--max-failures` says
     not attempted: t12, t13, t14, t15, t16 and 12 more
-    hint: what failed is as it was; mend it and run the same command again: it does only what is left
+    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --tenants --jobs 1 --max-failures 3` again: it does only what is left
     [exit status: 1]
     "#);
     let output =
@@ -658,7 +658,7 @@ async fn ten_thousand_failures_are_as_many_short_records() {
     error: 10,000 schemas: gone1, gone10, gone100, gone1000, gone10000 and 9,995 more could not be migrated
       caused by: there is no such schema
         the registry has a row for it: make the schema anew with `create schema` in psql, or remove the row there
-    hint: what failed is as it was; mend it and run the same command again: it does only what is left
+    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --tenants --max-failures 100%` again: it does only what is left
     [exit status: 1]
     ");
     let output = project.command(&format!("{arguments} --format json --quiet")).output().unwrap();

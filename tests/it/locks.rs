@@ -253,7 +253,7 @@ async fn no_tenant_is_started_while_the_shared_schema_is_busy() {
         held by pid [pid] (blocker, 127.0.0.1), idle in transaction, its transaction open for [time]; last statement: begin; select * from public.tenants
     not attempted: acme
     error: no tenant was started, as the shared schema comes first
-    hint: run the same command again: it does only what is left
+    hint: run `tenantctl migrate-schemas --all --retries 2` again: it does only what is left
     [exit status: 6]
     ");
     assert_eq!(project.recorded(2).await, 0);

@@ -32,7 +32,7 @@ async fn canaries_come_first_and_a_failed_one_stops_the_rest() {
         SQLSTATE 42P07
     error: stopped early: 1 of 2 canaries is not done
     not attempted: globex, hooli, initech
-    hint: what failed is as it was; mend it and run the same command again: the canaries come first again, and what is done is not done twice
+    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --all --canary 2` again: the canaries come first again, and what is done is not done twice
     [exit status: 4]
     "#);
     assert_eq!(project.recorded(1).await, 1);
@@ -57,7 +57,7 @@ async fn canaries_are_chosen_by_name() {
         SQLSTATE 42P07
     error: stopped early: 1 of 2 canaries is not done
     not attempted: eha, hooli, initech
-    hint: what failed is as it was; mend it and run the same command again: the canaries come first again, and what is done is not done twice
+    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --tenants --canary globex acme --jobs 1` again: the canaries come first again, and what is done is not done twice
     [exit status: 4]
     "#);
     insta::assert_snapshot!(project.run("migrate-schemas --tenants --canary hooli --canary=initech --jobs 1"), @r#"
@@ -99,7 +99,7 @@ async fn a_busy_canary_stops_the_rest() {
         held by pid [pid] (blocker, 127.0.0.1), idle in transaction, its transaction open for [time]; last statement: begin; select from eha.notes
     error: stopped early: the canary is not done
     not attempted: acme, globex
-    hint: run the same command again: the canaries come first again, and what is done is not done twice
+    hint: run `tenantctl migrate-schemas --tenants --canary eha --retries 2` again: the canaries come first again, and what is done is not done twice
     [exit status: 6]
     ");
     assert_eq!(project.recorded(2).await, 0);
@@ -117,7 +117,7 @@ async fn a_canary_without_a_schema_stops_the_rest() {
         the registry has a row for it: make the schema anew with `create schema` in psql, or remove the row there
     error: stopped early: the canary is not done
     not attempted: eha, globex, hooli, initech
-    hint: what failed is as it was; mend it and run the same command again: the canaries come first again, and what is done is not done twice
+    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --tenants --canary acme` again: the canaries come first again, and what is done is not done twice
     [exit status: 1]
     ");
     assert_eq!(project.recorded(1).await, 0);
@@ -151,7 +151,7 @@ async fn canaries_in_json() {
         SQLSTATE 42P07
     error: stopped early: the canary is not done
     not attempted: eha, globex, hooli, initech
-    hint: what failed is as it was; mend it and run the same command again: the canaries come first again, and what is done is not done twice
+    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --tenants --canary 1 --wave-size 2 --format json --quiet` again: the canaries come first again, and what is done is not done twice
     [exit status: 1]
     "#);
 }

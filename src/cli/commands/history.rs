@@ -68,6 +68,12 @@ impl HistoryArgs {
         }
     }
 
+    /// Whether not everything is asked for.
+    fn is_filtered(&self) -> bool {
+        let Self { schema, run, command, since, failed, last: _ } = self;
+        schema.is_some() || run.is_some() || command.is_some() || since.is_some() || *failed
+    }
+
     fn most(&self) -> usize {
         let default = if self.run.is_some() { u32::MAX as usize } else { 20 };
         self.last.map_or(default, |last| last as usize)
@@ -90,7 +96,7 @@ async fn show_runs(
     }
     let header = ["run", "began", "result", "who", "command"];
     let rows: Vec<_> = runs.iter().map(run_row).collect();
-    conclude(report, &header, &rows, is_cut);
+    conclude(report, &header, &rows, is_cut, args.is_filtered());
     Ok(())
 }
 
@@ -113,13 +119,21 @@ async fn show_entries(
     }
     let header = ["at", "run", "schema", "result", "version", "what", "who"];
     let rows: Vec<_> = entries.iter().map(entry_row).collect();
-    conclude(report, &header, &rows, is_cut);
+    conclude(report, &header, &rows, is_cut, args.is_filtered());
     Ok(())
 }
 
-fn conclude(report: &Report, header: &[&str], rows: &[Vec<Option<String>>], is_cut: bool) {
+fn conclude(
+    report: &Report,
+    header: &[&str],
+    rows: &[Vec<Option<String>>],
+    is_cut: bool,
+    is_filtered: bool,
+) {
     report.list("", header, rows);
-    if rows.is_empty() {
+    if rows.is_empty() && is_filtered {
+        report.say("nothing of the kind is recorded");
+    } else if rows.is_empty() {
         report.say("nothing is recorded");
     } else if is_cut {
         report.say("there is more; `--last N` shows it");

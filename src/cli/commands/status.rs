@@ -56,7 +56,7 @@ pub(crate) async fn run(context: &mut Context, args: &StatusArgs) -> CommandResu
     let prepared = migrate.look().await?;
     show(&context.report, &migrate.parts(&prepared), &args.selection);
     refuse_without_registry(&migrate, &prepared).await?;
-    Ok(conclude(&context.report, &migrate, &prepared, args.check))
+    Ok(conclude(&context.report, &migrate, &prepared, args))
 }
 
 fn show(report: &Report, parts: &[(&MigrationSet, &Survey)], selection: &SelectionArgs) {
@@ -92,7 +92,12 @@ async fn refuse_without_registry(
     Ok(())
 }
 
-fn conclude(report: &Report, migrate: &Migrate<'_>, prepared: &Prepared, check: bool) -> ExitCode {
+fn conclude(
+    report: &Report,
+    migrate: &Migrate<'_>,
+    prepared: &Prepared,
+    args: &StatusArgs,
+) -> ExitCode {
     let mut is_clean = true;
     let mut needs_migrating = false;
     for (set, survey) in migrate.parts(prepared) {
@@ -108,7 +113,8 @@ fn conclude(report: &Report, migrate: &Migrate<'_>, prepared: &Prepared, check: 
     }
     report.object("summary", json!({ "clean": is_clean, "schemas": prepared.total() }));
     if needs_migrating {
-        report.hint("`tenantctl migrate-schemas --all` applies what is pending");
+        let selected = args.selection.typed();
+        report.hint(format!("`tenantctl migrate-schemas{selected}` applies what is pending"));
     }
-    if check && !is_clean { ExitCode::CheckFailed } else { ExitCode::Done }
+    if args.check && !is_clean { ExitCode::CheckFailed } else { ExitCode::Done }
 }

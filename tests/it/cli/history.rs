@@ -63,6 +63,11 @@ async fn the_last_runs_are_shown_with_their_results() {
     ------- stderr -------
     there is more; `--last N` shows it
     ");
+    insta::assert_snapshot!(shown(&project, "history --run 2 --failed"), @"
+    at	run	schema	result	version	what	who
+    ------- stderr -------
+    nothing of the kind is recorded
+    ");
 }
 
 #[tokio::test]

@@ -75,7 +75,7 @@ async fn nothing_is_overwritten() {
     insta::assert_snapshot!(project.run("status --shared"), @"
     shared schema `public` with nothing applied, 1 migration pending
     ------- stderr -------
-    hint: `tenantctl migrate-schemas --all` applies what is pending
+    hint: `tenantctl migrate-schemas --shared` applies what is pending
     ");
 }
 

@@ -227,21 +227,31 @@ async fn a_syntax_error_is_shown_where_it_is() {
     for flags in ["", " --one-by-one"] {
         insta::allow_duplicates! {
             insta::assert_snapshot!(project.run(&format!("migrate-schemas --tenants{flags}")), @r#"
-            2 schemas failed
+            1 schema failed, 1 not attempted
             ------- stderr -------
-            error: migration V1 `notes` could not be applied to 2 schemas: acme, globex
+            error: migration V1 `notes` could not be applied to schema `acme`
               caused by: syntax error at or near ";"
-                 --> migrations/tenant/V1__notes.sql:6:3
+                 --> migrations/tenant/V1__notes.sql:6:2
                   |
                 6 | );
-                  |   ^
+                  |  ^
                 SQLSTATE 42601
+            error: stopped early: the server would not understand it in any other schema either
+            not attempted: globex
             hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --schema=acme --schema=globex`
             [exit status: 1]
             "#);
         }
         assert_eq!(project.tables("acme").await, "");
     }
+}
+
+#[tokio::test]
+async fn what_ends_too_early_is_shown_at_its_end() {
+    let project = Project::with_tenants(["acme"]).await;
+    project.tenant_migration("V1__notes.sql", "create table notes (\n    id int\n\n");
+    let shown = project.run("migrate-schemas --tenants");
+    assert!(shown.contains("V1__notes.sql:2:10\n"), "{shown}");
 }
 
 #[tokio::test]
@@ -1048,7 +1058,7 @@ async fn the_shared_schema_comes_first_and_must_succeed() {
         SQLSTATE 22012
     not attempted: acme
     error: no tenant was started, as the shared schema comes first
-    hint: what failed is as it was; mend it and run the same command again: it does only what is left
+    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --all --jobs 1` again: it does only what is left
     [exit status: 1]
     ");
     assert_eq!(project.tables("acme").await, "");

@@ -45,6 +45,14 @@ async fn the_fleet_at_a_glance() {
     hint: `tenantctl migrate-schemas --all` applies what is pending
     "#);
     insta::assert_snapshot!(project.run("status --tenants --match 'g*'"), @"1 schema at V2");
+    insta::assert_snapshot!(project.run("status --match 'i*' --match 'g*' --exclude globex"), @"
+    1 behind: initech V1
+    ------- stderr -------
+    hint: `tenantctl migrate-schemas --match='i*' --match='g*' --exclude=globex` applies what is pending
+    ");
+    let shown = project.run("status --exclude globex --exclude hooli");
+    let hint = "hint: `tenantctl migrate-schemas --all --exclude=globex --exclude=hooli` applies";
+    assert!(shown.contains(hint), "{shown}");
     insta::assert_snapshot!(project.run("status --shared"), @"shared schema `public` at V1");
 }
 
@@ -59,7 +67,7 @@ async fn one_schemas_migrations_with_their_times() {
     V1	notes	applied	[timestamp]
     V2	orders	pending	
     ------- stderr -------
-    hint: `tenantctl migrate-schemas --all` applies what is pending
+    hint: `tenantctl migrate-schemas --schema=acme` applies what is pending
     ");
     insta::assert_snapshot!(project.run("status --schema acme --format json"), @r#"
     {"type":"schema","schema":"acme","state":"behind","version":1,"pending":1}
@@ -67,7 +75,7 @@ async fn one_schemas_migrations_with_their_times() {
     {"type":"migration","version":"V2","name":"orders","state":"pending","applied_on":null}
     {"type":"summary","clean":false,"schemas":1}
     ------- stderr -------
-    hint: `tenantctl migrate-schemas --all` applies what is pending
+    hint: `tenantctl migrate-schemas --schema=acme` applies what is pending
     "#);
     insta::assert_snapshot!(project.run("status --schema ghost"), @"
     ------- stderr -------
