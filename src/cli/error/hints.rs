@@ -49,7 +49,7 @@ impl CommandError {
                 Some(format!("use `{host}`"))
             }
             Self::SchemaName(SchemaNameError::Shared { .. }) => {
-                Some("use `--shared` where the shared schema is meant".into())
+                Some("take another name: a tenant has a schema of its own".into())
             }
             Self::NoAnswer { .. } | Self::Terminal { .. } => {
                 Some("nothing was changed; `--help` lists the flags that answer instead".into())

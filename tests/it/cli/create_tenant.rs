@@ -72,7 +72,7 @@ async fn names_that_cannot_be_a_schemas_are_refused() {
     error: schema name `pg_x` begins with `pg_`, which Postgres reserves for itself
     error: schema name `information_schema` has a meaning of its own to Postgres
     error: `public` is the shared schema, not a tenant's
-    hint: use `--shared` where the shared schema is meant
+    hint: take another name: a tenant has a schema of its own
     error: schema `tenantctl` holds tenantctl's own records
     error: schema name `$user` has a meaning of its own to Postgres
     error: schema name `a\tb` contains a control character

@@ -249,7 +249,7 @@ async fn what_is_taken_is_refused_and_nothing_is_changed() {
     insta::assert_snapshot!(project.run("restore-tenant acme.dump --as public"), @"
     ------- stderr -------
     error: `public` is the shared schema, not a tenant's
-    hint: use `--shared` where the shared schema is meant
+    hint: take another name: a tenant has a schema of its own
     [exit status: 2]
     ");
     assert_eq!(project.query("select count(*) from public.tenants").await, "1");
