@@ -36,6 +36,62 @@ pub(crate) fn command_line(words: impl IntoIterator<Item = String>) -> String {
     kept.join(" ")
 }
 
+/// Flags that say which schemas, and which of them first.
+const SELECTING: [&str; 13] = [
+    "--shared",
+    "--tenants",
+    "--all",
+    "--schema",
+    "--match",
+    "--exclude",
+    "--where",
+    "--schemas-from",
+    "--failed-last-run",
+    "--canary",
+    "--wave-size",
+    "--pause-between",
+    "--order",
+];
+
+/// Flags that say where.
+const PLACE: [&str; 3] = ["--config", "--migrations-dir", "--database-url"];
+
+/// Returns `tenantctl migrate-schemas` for the schemas that `selected` names, such as
+/// ` --schema=acme`, otherwise as this run was.
+pub(crate) fn migrate(selected: &str) -> String {
+    migrate_as(&words().skip(1).collect::<Vec<_>>(), selected)
+}
+
+fn migrate_as(words: &[String], selected: &str) -> String {
+    let kept = match words.iter().any(|it| it == "migrate-schemas") {
+        true => flags(words, true, |name| !SELECTING.contains(&name)),
+        false => format!(" migrate-schemas{}", flags(words, false, |name| PLACE.contains(&name))),
+    };
+    format!("`tenantctl{kept}{selected}`")
+}
+
+/// Returns the flags that are to be kept, with their values, and what stands before all flags or not.
+/// A database's URL, which may hold a password, is only hinted at.
+fn flags(words: &[String], before: bool, is_kept: impl Fn(&str) -> bool) -> String {
+    let mut kept = String::new();
+    let mut keeping = before;
+    for word in words {
+        if word.starts_with('-') {
+            let name = word.split_once('=').map_or(word.as_str(), |(name, _)| name);
+            keeping = is_kept(name);
+            if keeping && name == "--database-url" {
+                kept.push_str(" --database-url=…");
+                keeping = false;
+            }
+        }
+        if keeping {
+            kept.push(' ');
+            kept.push_str(&shell_word(word));
+        }
+    }
+    kept
+}
+
 /// Returns this run's command line, to be typed again; or words for it, where it is long or holds what
 /// is not to be shown.
 pub(crate) fn same_command() -> String {
@@ -72,6 +128,28 @@ mod tests {
         assert_eq!(same(&["status", "--match", "a*"]), "`tenantctl status --match 'a*'`");
         assert_eq!(same(&["status", "--database-url=postgres://b"]), "the same command");
         assert_eq!(same(&["status", "--schema", &"x".repeat(200)]), "the same command");
+    }
+
+    #[test]
+    fn what_goes_on_is_done_in_the_same_place() {
+        let migrate = |line: &str| migrate_as(&shell_words::split(line).unwrap(), " --schema=acme");
+        for (line, goes_on) in [
+            ("migrate-schemas --all", "migrate-schemas --schema=acme"),
+            (
+                "--config a.toml migrate-schemas --canary acme eha --jobs 2 --match 'a*' -v",
+                "--config a.toml migrate-schemas --jobs 2 -v --schema=acme",
+            ),
+            (
+                "migrate-schemas --database-url postgres://a:secret@b --tenants --lock-timeout=5s",
+                "migrate-schemas --database-url=… --lock-timeout=5s --schema=acme",
+            ),
+            (
+                "status --match 'b*' --migrations-dir 'my own' --check",
+                "migrate-schemas --migrations-dir 'my own' --schema=acme",
+            ),
+        ] {
+            assert_eq!(migrate(line), format!("`tenantctl {goes_on}`"));
+        }
     }
 
     #[test]

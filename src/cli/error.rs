@@ -7,7 +7,7 @@ mod statuses;
 use std::error::Error as _;
 use std::path::PathBuf;
 
-pub(crate) use self::hints::{connect_hint, disagreement_advice, run_log_hint};
+pub(crate) use self::hints::{connect_hint, disagreement_advice, run_log_hint, worst_disagreement};
 
 use super::exit_code::ExitCode;
 use super::hooks::HookError;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::command_line::same_command;
+use super::command_line::{self, same_command};
 use super::error::{connect_hint, indent, printable_lines, sql_details};
 use super::exit_code::ExitCode;
 use super::progress::Progress;
@@ -63,8 +63,8 @@ impl MigrationReport {
         self.report.verbose || self.progress.total() <= FEW
     }
 
-    fn step(&self, is_done: bool) {
-        self.progress.step(is_done);
+    fn step(&self, schema: &SchemaName, is_done: bool) {
+        self.progress.step(schema, is_done);
         let is_log = !self.report.is_watched() && !self.shows_each();
         if is_log && self.last_line.get().elapsed() >= LINE_EVERY {
             self.last_line.set(Instant::now());
@@ -94,7 +94,7 @@ impl MigrationReport {
             "seconds": elapsed.as_secs_f64(),
         });
         self.report.object(event_type(self.mode), fields);
-        self.step(true);
+        self.step(schema, true);
     }
 
     fn failed(&self, schema: &SchemaName, failure: &Failure) {
@@ -104,10 +104,11 @@ impl MigrationReport {
             self.report.say(format!("{}: {}", printable(schema.as_str()), one_line(failure)));
         }
         self.report.object("failed", failure_fields(schema, failure));
-        self.step(false);
+        self.step(schema, false);
     }
 
     fn deferred(&self, schema: &SchemaName, blockage: &Blockage, attempts: u32) {
+        self.progress.defer(schema);
         let text = format!(
             "{}: busy, will be tried again: {}",
             printable(schema.as_str()),
@@ -139,7 +140,7 @@ impl MigrationReport {
 
     fn busy(&self, schema: &SchemaName, blockage: &Blockage) {
         self.report.object("busy", busy_fields(schema, blockage));
-        self.step(false);
+        self.step(schema, false);
     }
 }
 
@@ -156,7 +157,7 @@ impl Observer for MigrationReport {
                 if self.shows_each() {
                     self.report.say(format!("{}: already up to date", printable(schema.as_str())));
                 }
-                self.step(true);
+                self.step(schema, true);
             }
             Event::Failed { schema, failure, .. } => self.failed(schema, failure),
             Event::Deferred { schema, blockage, attempts } => {
@@ -564,7 +565,7 @@ fn hint(outcome: &Outcome, mode: Mode, by_name: bool) -> Option<String> {
         )),
         1..=SHOWN if by_name => {
             let names = selected(&left);
-            Some(format!("{before}run `tenantctl migrate-schemas{names}`"))
+            Some(format!("{before}run {}", command_line::migrate(&names)))
         }
         _ => Some(format!("{before}run {} again: it does only what is left", same_command())),
     }

@@ -62,7 +62,7 @@ impl Signals {
             self.interrupt.raise();
             match self.interrupt.urgency() {
                 Urgency::Now => say("cancelling what is running"),
-                _ => say("stopping once what is under way is done; interrupt again to cancel it"),
+                _ => say("stopping; interrupt again to cancel what is under way"),
             }
         }
     }

@@ -17,7 +17,7 @@ pub(crate) struct StepReport {
 
 impl StepReport {
     pub(crate) fn new(report: Report) -> Self {
-        let bar = progress::hidden("{bar:20} {pos}/{len} {wide_msg}");
+        let bar = progress::hidden();
         if report.is_watched() && !report.is_json() {
             progress::show(&bar);
         }
@@ -36,7 +36,8 @@ impl Observer for StepReport {
         } else if self.report.verbose {
             self.report.say(format!("{number} of {of}: {}", printable(what)));
         }
-        self.bar.set_message(printable(what));
+        let parts = [format!("{number} of {of}"), printable(what)];
+        self.bar.set_message(progress::fitting(&parts));
         self.bar.set_length(*of as u64);
         // A step that begins is not done.
         self.bar.set_position(number.saturating_sub(1) as u64);

@@ -179,7 +179,12 @@ pub(crate) fn write_new(path: &Path, content: &str) -> io::Result<()> {
 pub fn check(folders: &[&Path]) -> Result<Vec<Duplicate>, FolderError> {
     let mut duplicates = Vec::new();
     for folder in folders {
-        duplicates.extend(Listing::of(folder)?.duplicates());
+        let mut listing = Listing::of(folder)?;
+        if !listing.problems.is_empty() {
+            let problems = listing.take_problems();
+            return Err(FolderError::Files { path: folder.to_path_buf(), problems });
+        }
+        duplicates.extend(listing.duplicates());
     }
     Ok(duplicates)
 }

@@ -329,7 +329,7 @@ async fn a_server_that_stays_away_is_given_up() {
     error: could not connect to database `[database]` at 127.0.0.1:[port] as user `postgres`: nothing listens there (connection refused)
     hint: check that the server runs and that host and port are right
     not attempted: t2, t3, t4
-    hint: run `tenantctl migrate-schemas --schema=t1 --schema=t2 --schema=t3 --schema=t4`
+    hint: run `tenantctl migrate-schemas --jobs 1 --reconnect-for [time] --schema=t1 --schema=t2 --schema=t3 --schema=t4`
     [exit status: 5]
     ");
     assert!(begun.elapsed() < Duration::from_secs(10));
@@ -353,12 +353,12 @@ async fn a_person_need_not_wait_for_a_server_that_stays_away() {
     1 schema up to date, 1 failed, 1 not attempted
     ------- stderr -------
     warning: the connection to database `[database]` at 127.0.0.1:[port] as user `postgres` was lost: the server closed the connection; connecting again
-    stopping once what is under way is done; interrupt again to cancel it
+    stopping; interrupt again to cancel what is under way
     error: schema `t1` could not be migrated
       caused by: the connection was lost while it was being migrated; whether that was done is not known
     error: interrupted
     not attempted: t2
-    hint: run `tenantctl migrate-schemas --schema=t1 --schema=t2`
+    hint: run `tenantctl migrate-schemas --jobs 1 --schema=t1 --schema=t2`
     [exit status: 130]
     ");
     assert!(begun.elapsed() < Duration::from_secs(5));
@@ -388,7 +388,7 @@ async fn a_cancelled_statement_fails_its_schema_alone() {
           |
         1 |  create table before_2 (); insert into log values (2); select pg_sleep(0.5); create table after_2 ()…
         SQLSTATE 57014
-    hint: run `tenantctl migrate-schemas --schema=t1`
+    hint: run `tenantctl migrate-schemas --jobs 1 --schema=t1`
     [exit status: 4]
     ");
     assert_eq!(project.versions().await, "V1: 1, V2: 2");
@@ -409,7 +409,7 @@ async fn a_statement_that_runs_too_long_fails_its_schema() {
         1 |  create table before_2 (); insert into log values (2); select pg_sleep(5); create table after_2 ();
         SQLSTATE 57014
         give it longer with `--statement-timeout`, or `off`
-    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --schema=t1`
+    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --statement-timeout [time] --schema=t1`
     [exit status: 1]
     ");
     assert_eq!(project.versions().await, "V1: 1");
@@ -436,7 +436,7 @@ async fn a_full_disk_stops_the_run() {
         SQLSTATE 53100
     error: stopped early: the server has run out of something the others need too
     not attempted: t2, t3
-    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --schema=t1 --schema=t2 --schema=t3`
+    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --jobs 1 --schema=t1 --schema=t2 --schema=t3`
     [exit status: 1]
     ");
     assert_eq!(project.versions().await, "V1: 3");
@@ -466,7 +466,7 @@ async fn a_full_lock_table_stops_the_run() {
         SQLSTATE 53200
     error: stopped early: the server has run out of something the others need too
     not attempted: t2, t3
-    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --schema=t1 --schema=t2 --schema=t3`
+    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --jobs 1 --schema=t1 --schema=t2 --schema=t3`
     [exit status: 1]
     ");
     let tables = "select count(*) from pg_class where relname like 'x%' and relkind = 'r'";

@@ -147,7 +147,7 @@ async fn a_failed_migration_is_told_and_keeps_its_status() {
           |
         1 | create table notes (body text);
         SQLSTATE 42P07
-    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --schema=globex`
+    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --jobs 1 --quiet --schema=globex`
     error: hook `post_migrate` ended with status 1
     hint: what is said above about the schemas holds; do by hand what the program would have done
     [exit status: 4]
@@ -275,7 +275,7 @@ async fn ctrl_c_ends_a_hook_before_and_nothing_is_done() {
     program.signal(Signal::INT);
     insta::assert_snapshot!(project.shown(&program.ends()), @"
     ------- stderr -------
-    stopping once what is under way is done; interrupt again to cancel it
+    stopping; interrupt again to cancel what is under way
     error: hook `pre_migrate` was interrupted
     hint: nothing was changed; run the same command again
     [exit status: 130]

@@ -27,10 +27,10 @@ async fn the_first_ctrl_c_finishes_what_is_under_way() {
     insta::assert_snapshot!(project.shown(&program.ends()), @"
     3 schemas migrated, 1 not attempted
     ------- stderr -------
-    stopping once what is under way is done; interrupt again to cancel it
+    stopping; interrupt again to cancel what is under way
     error: interrupted
     not attempted: t4
-    hint: run `tenantctl migrate-schemas --schema=t4`
+    hint: run `tenantctl migrate-schemas --jobs 2 --quiet --schema=t4`
     [exit status: 130]
     ");
     assert_eq!(project.versions().await, "V1: 3");
@@ -50,13 +50,13 @@ async fn the_second_ctrl_c_cancels_on_the_server() {
     insta::assert_snapshot!(project.shown(&program.ends()), @"
     2 schemas failed, 2 not attempted
     ------- stderr -------
-    stopping once what is under way is done; interrupt again to cancel it
+    stopping; interrupt again to cancel what is under way
     cancelling what is running
     error: 2 schemas: t1, t2 could not be migrated
       caused by: it was cancelled by the second interrupt
     error: interrupted
     not attempted: t3, t4
-    hint: run `tenantctl migrate-schemas --schema=t1 --schema=t2 --schema=t3 --schema=t4`
+    hint: run `tenantctl migrate-schemas --jobs 2 --schema=t1 --schema=t2 --schema=t3 --schema=t4`
     [exit status: 130]
     ");
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
@@ -75,7 +75,7 @@ async fn the_second_ctrl_c_cancels_what_runs_in_no_transaction() {
     insta::assert_snapshot!(project.shown(&program.ends()), @"
     1 schema failed, 3 not attempted
     ------- stderr -------
-    stopping once what is under way is done; interrupt again to cancel it
+    stopping; interrupt again to cancel what is under way
     cancelling what is running
     error: schema `t1` could not be migrated
       caused by: it was cancelled by the second interrupt
@@ -83,7 +83,7 @@ async fn the_second_ctrl_c_cancels_what_runs_in_no_transaction() {
         the next run begins the file anew, and keeps the concurrent indexes that are there
     error: interrupted
     not attempted: t2, t3, t4
-    hint: mend what failed and run `tenantctl migrate-schemas --schema=t1 --schema=t2 --schema=t3 --schema=t4`
+    hint: mend what failed and run `tenantctl migrate-schemas --jobs 1 --schema=t1 --schema=t2 --schema=t3 --schema=t4`
     [exit status: 130]
     ");
     project.nobody_is_connected().await;
@@ -113,7 +113,7 @@ async fn ctrl_c_does_not_wait_for_a_busy_schema() {
     insta::assert_snapshot!(project.shown(&program.ends()), @"
     1 schema busy
     ------- stderr -------
-    stopping once what is under way is done; interrupt again to cancel it
+    stopping; interrupt again to cancel what is under way
     t1: busy, will be tried again: V2 `log` at migrations/tenant/V2__log.sql:1: canceling statement due to lock timeout
     error: schema `t1` is busy
       caused by: V2 `log`: canceling statement due to lock timeout
@@ -122,7 +122,7 @@ async fn ctrl_c_does_not_wait_for_a_busy_schema() {
         1 | alter table log add column x int
         held by pid [pid] (blocker, 127.0.0.1), idle in transaction, its transaction open for [time]; last statement: begin; select from t1.log
     error: interrupted
-    hint: run `tenantctl migrate-schemas --schema=t1`
+    hint: run `tenantctl migrate-schemas --lock-timeout 60s --retries 1000 --schema=t1`
     [exit status: 130]
     ");
 }
@@ -133,7 +133,7 @@ async fn ctrl_c_in_a_terminal_is_an_interrupt_of_the_run() {
     let mut terminal = project.terminal("migrate-schemas --tenants --jobs 1");
     project.pausing(1).await;
     let (shown, status) = terminal.presses("\x03").ends();
-    assert!(shown.contains("stopping once what is under way is done"), "{shown}");
+    assert!(shown.contains("stopping; interrupt again"), "{shown}");
     assert_eq!(status, 130);
     assert_eq!(project.versions().await, "V1: 1");
 }
@@ -147,7 +147,7 @@ async fn ctrl_c_twice_creates_no_tenant() {
     program.signal(AGAIN);
     insta::assert_snapshot!(project.shown(&program.ends()), @"
     ------- stderr -------
-    stopping once what is under way is done; interrupt again to cancel it
+    stopping; interrupt again to cancel what is under way
     cancelling what is running
     error: tenant `acme` could not be created
       caused by: it was cancelled by the second interrupt
@@ -178,7 +178,7 @@ async fn ctrl_c_once_lets_a_tenant_be_created() {
     insta::assert_snapshot!(project.shown(&program.ends()), @"
     created tenant `acme`
     ------- stderr -------
-    stopping once what is under way is done; interrupt again to cancel it
+    stopping; interrupt again to cancel what is under way
     acme: created with V1 `traces`
     ");
 }

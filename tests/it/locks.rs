@@ -72,7 +72,7 @@ async fn a_schema_that_stays_busy_is_named_with_who_holds_it() {
           |
         1 | alter table orders add column note text
         held by pid [pid] (blocker, 127.0.0.1), idle in transaction, its transaction open for [time]; last statement: begin; select * from acme.orders
-    hint: run `tenantctl migrate-schemas --schema=acme`
+    hint: run `tenantctl migrate-schemas --retries 2 --schema=acme`
     [exit status: 6]
     ");
     assert_eq!(project.recorded(2).await, 1);
@@ -96,7 +96,7 @@ async fn while_somebody_has_locked_the_run_log_the_work_is_done_and_holders_are_
           |
         1 | alter table orders add column note text
         held by pid [pid] (blocker, 127.0.0.1), idle in transaction, its transaction open for [time]; last statement: begin; select * from acme.orders
-    hint: run `tenantctl migrate-schemas --schema=acme`
+    hint: run `tenantctl migrate-schemas --retries 2 --quiet --schema=acme`
     warning: the end of this run is not recorded: somebody has locked the tables in schema `tenantctl`
     [exit status: 6]
     ");
@@ -118,7 +118,7 @@ async fn a_schema_that_stays_busy_is_reported_in_json_with_who_holds_it() {
           |
         1 | alter table orders add column note text
         held by pid [pid] (blocker, 127.0.0.1), idle in transaction, its transaction open for [time]; last statement: begin; select * from acme.orders
-    hint: run `tenantctl migrate-schemas --schema=acme`
+    hint: run `tenantctl migrate-schemas --retries 2 --format json --quiet --schema=acme`
     [exit status: 6]
     "#);
 }
@@ -145,7 +145,7 @@ async fn busy_and_failed_is_partly_done() {
           |
         1 | alter table orders add column note text
         held by pid [pid] (blocker, 127.0.0.1), idle in transaction, its transaction open for [time]; last statement: begin; select * from acme.orders
-    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --schema=bad --schema=acme`
+    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --retries 2 --schema=bad --schema=acme`
     [exit status: 4]
     "#);
 }

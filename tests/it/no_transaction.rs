@@ -156,7 +156,7 @@ async fn an_ordinary_statement_waits_no_longer_than_in_a_transaction() {
           |
         2 | alter table orders add column x int;
         held by pid [pid] (blocker, 127.0.0.1), idle in transaction, its transaction open for [time]; last statement: begin; select from acme.orders
-    hint: run `tenantctl migrate-schemas --schema=acme`
+    hint: run `tenantctl migrate-schemas --lock-timeout [time] --retries 2 --schema=acme`
     [exit status: 6]
     ");
     assert!(begun.elapsed().as_secs() < 6, "{:?}", begun.elapsed());
@@ -178,7 +178,7 @@ async fn what_took_effect_is_not_run_again_by_itself() {
         SQLSTATE 55P03
         left behind: `INSERT` in line 2 took effect
         the next run begins the file anew, and keeps the concurrent indexes that are there
-    hint: mend what failed and run `tenantctl migrate-schemas --schema=acme`
+    hint: mend what failed and run `tenantctl migrate-schemas --lock-timeout [time] --schema=acme`
     [exit status: 1]
     ");
     assert_eq!(project.query("select count(*) from acme.orders").await, "1");

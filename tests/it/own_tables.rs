@@ -71,7 +71,7 @@ async fn a_history_that_has_changed_meanwhile_is_looked_at_again() {
     ------- stderr -------
     error: schema `globex` could not be migrated
       caused by: its history cannot be used: it does not agree with the migration files
-    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --schema=globex`
+    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --quiet --jobs 1 --retries 50 --schema=globex`
     [exit status: 4]
     ");
     assert_eq!(project.texts().await, "acme.notes hooli.notes");
@@ -91,7 +91,7 @@ async fn a_table_that_the_schema_lacks_is_not_found_in_the_shared_one() {
         1 | alter table notes add column text text
           |             ^
         the names were found outside the schema, by the search path or because they are qualified; nothing was changed there
-    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --schema=globex`
+    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --quiet --schema=globex`
     [exit status: 4]
     ");
     assert_eq!(project.texts().await, "acme.notes hooli.notes");
@@ -110,7 +110,7 @@ async fn a_table_that_is_nowhere_is_said_to_be_missing_as_ever() {
           |
         1 | alter table notes add column text text
         SQLSTATE 42P01
-    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --schema=globex`
+    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --quiet --schema=globex`
     [exit status: 4]
     "#);
     assert_eq!(project.texts().await, "acme.notes hooli.notes");
@@ -129,7 +129,7 @@ async fn a_table_with_children_elsewhere_changes_these_too_which_is_refused() {
           |
         1 | alter table notes add column text text
         the names were found outside the schema, by the search path or because they are qualified; nothing was changed there
-    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --schema=hooli`
+    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --quiet --schema=hooli`
     [exit status: 4]
     ");
     assert_eq!(project.texts().await, "acme.notes globex.notes");

@@ -133,7 +133,7 @@ async fn a_schema_that_somebody_has_locked_is_busy() {
     error: schema `acme` is busy
       caused by: another run, or somebody else, holds its lock
         held by pid [pid] (blocker, 127.0.0.1), idle in transaction, its transaction open for [time]; last statement: begin; select pg_advisory_xact_lock(hashtextextended('tenantctl:acme', 0))
-    hint: run `tenantctl migrate-schemas --schema=acme`
+    hint: run `tenantctl migrate-schemas --retries 0 --schema=acme`
     [exit status: 6]
     ");
 }
@@ -151,7 +151,7 @@ async fn a_schema_that_an_idle_session_has_locked_is_busy() {
     error: schema `acme` is busy
       caused by: another run, or somebody else, holds its lock
         held by pid [pid] (blocker, 127.0.0.1), idle, in no transaction; last statement: begin; select pg_advisory_lock(hashtextextended('tenantctl:acme', 0)); commit
-    hint: run `tenantctl migrate-schemas --schema=acme`
+    hint: run `tenantctl migrate-schemas --retries 0 --schema=acme`
     [exit status: 6]
     ");
 }

@@ -74,7 +74,7 @@ async fn canaries_are_chosen_by_name() {
           |
         1 | create table notes (id int)
         SQLSTATE 42P07
-    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --schema=acme`
+    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --jobs 1 --schema=acme`
     [exit status: 4]
     "#);
 }
@@ -299,7 +299,7 @@ async fn ctrl_c_ends_a_pause_at_once() {
     wave 1 of 2, the canary: acme
     acme: applied V1 `notes`
     pausing for 10m before wave 2 of 2; Ctrl-C stops here
-    stopping once what is under way is done; interrupt again to cancel it
+    stopping; interrupt again to cancel what is under way
     error: interrupted
     not attempted: eha, globex, hooli, initech
     hint: run `tenantctl migrate-schemas --schema=eha --schema=globex --schema=hooli --schema=initech`
@@ -323,7 +323,7 @@ async fn the_failure_budget_counts_over_all_waves() {
         SQLSTATE 42P07
     error: stopped early, after 2 failures, as `--max-failures` says
     not attempted: hooli, initech
-    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --schema=acme --schema=globex --schema=hooli --schema=initech`
+    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --max-failures 2 --quiet --schema=acme --schema=globex --schema=hooli --schema=initech`
     [exit status: 4]
     "#);
 }

@@ -149,12 +149,13 @@ async fn carry_out(
 ) -> CommandResult {
     let (lines, tenants, mut refused) = sort(rows);
     let prepared = create.prepare(&tenants).await?;
-    for finding in &prepared.warnings {
-        context.report.warn(file_finding(finding).trim_start());
-    }
     let is_one = args.from.is_none();
     if let (Some((_, obstacle)), true) = (prepared.obstacles.first(), is_one) {
         return Err(CommandError::Obstacle(obstacle.clone()));
+    }
+    let is_any_left = prepared.obstacles.len() < tenants.len();
+    for finding in prepared.warnings.iter().filter(|_| is_any_left) {
+        context.report.warn(file_finding(finding).trim_start());
     }
     let mode = if args.adopt { Mode::Adopt } else { Mode::Create };
     refused.extend(prepared.obstacles.iter().map(|(index, obstacle)| {

@@ -40,7 +40,7 @@ pub(crate) struct HistoryArgs {
     failed: bool,
 
     /// At most so many, the newest [default: 20; with `--run`, all]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     last: Option<u32>,
 }
 

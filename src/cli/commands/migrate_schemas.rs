@@ -149,12 +149,11 @@ async fn failed_last_run(context: &mut Context) -> Result<Selection, CommandErro
             return Err(CommandError::NotDone { message, hint: Some(all.into()) });
         }
     };
-    context.report.say(format!(
-        "run {}, begun {}, did not do {}",
-        run.id,
-        run.began_at,
-        count(schemas.len(), "schema")
-    ));
+    let left = match schemas.len() {
+        0 => "left nothing".to_owned(),
+        number => format!("did not do {}", count(number, "schema")),
+    };
+    context.report.say(format!("run {}, begun {}, {left}", run.id, run.began_at));
     let shared = schemas.contains(&registry.names().shared_schema);
     let is_left = |schema: &SchemaName| registered.contains(schema);
     let names = schemas.into_iter().filter(is_left).map(|it| it.to_string()).collect();

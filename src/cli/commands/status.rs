@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
+use crate::cli::command_line;
 use crate::cli::context::Context;
-use crate::cli::error::{CommandError, CommandResult};
+use crate::cli::error::{CommandError, CommandResult, disagreement_advice, worst_disagreement};
 use crate::cli::exit_code::ExitCode;
 use crate::cli::report::Report;
 use crate::cli::selection::SelectionArgs;
@@ -100,6 +101,7 @@ fn conclude(
 ) -> ExitCode {
     let mut is_clean = true;
     let mut needs_migrating = false;
+    let mut disagreements = Vec::new();
     for (set, survey) in migrate.parts(prepared) {
         is_clean &= survey.is_clean();
         needs_migrating |= survey.states().any(|(_, state)| matches!(state, State::Behind { .. }));
@@ -109,12 +111,18 @@ fn conclude(
         for disagreement in survey.disagreements() {
             let (what, schemas) = (set.describe(&disagreement.finding), disagreement.schemas);
             report.answer(format!("  {what}\n    in {}", few(schemas.iter(), 5)));
+            disagreements.push(what);
         }
     }
     report.object("summary", json!({ "clean": is_clean, "schemas": prepared.total() }));
-    if needs_migrating {
-        let selected = args.selection.typed();
-        report.hint(format!("`tenantctl migrate-schemas{selected}` applies what is pending"));
+    if !disagreements.is_empty() {
+        let kind = worst_disagreement(disagreements.iter().map(String::as_str));
+        let advice = disagreement_advice(kind);
+        report.hint(format!("`tenantctl migrate-schemas` would refuse that: {advice}"));
+    } else if needs_migrating {
+        let command = command_line::migrate(&args.selection.typed());
+        let given = if args.selection.reads_stdin() { ", given the same names," } else { "" };
+        report.hint(format!("{command}{given} applies what is pending"));
     }
     if args.check && !is_clean { ExitCode::CheckFailed } else { ExitCode::Done }
 }

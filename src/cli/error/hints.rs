@@ -602,9 +602,15 @@ fn migrate_hint(error: &MigrateError) -> Option<String> {
 }
 
 fn disagreement_hint(disagreements: &[(String, Vec<crate::name::SchemaName>)]) -> String {
-    let has = |kind: &&str| disagreements.iter().any(|(what, _)| what.starts_with(kind));
-    let kind = ["out of order", "divergent", "missing"].into_iter().find(has);
-    format!("nothing was changed; {}", disagreement_advice(kind.unwrap_or("broken")))
+    let whats = disagreements.iter().map(|(what, _)| what.as_str());
+    format!("nothing was changed; {}", disagreement_advice(worst_disagreement(whats)))
+}
+
+/// Returns of which kind the descriptions of some disagreements are, the one to begin with if of
+/// several.
+pub(crate) fn worst_disagreement<'a>(whats: impl Iterator<Item = &'a str> + Clone) -> &'static str {
+    let has = |kind: &&str| whats.clone().any(|what| what.starts_with(kind));
+    ["out of order", "divergent", "missing"].into_iter().find(has).unwrap_or("broken")
 }
 
 /// Returns what to do where histories and files disagree in this way.

@@ -390,7 +390,7 @@ async fn the_first_ctrl_c_lets_programs_finish() {
     let script = "touch started; while [ ! -e go ]; do sleep 0.05; done; echo finished";
     let mut terminal = project.terminal(&exec(script));
     eventually("it runs", async || project.path("started").exists()).await;
-    terminal.presses("\x03").sees("stopping once what is under way is done");
+    terminal.presses("\x03").sees("stopping; interrupt again");
     project.write("go", "");
     let (shown, status) = terminal.ends();
     assert!(shown.contains("acme: finished"), "{shown}");
@@ -412,7 +412,7 @@ async fn the_second_signal_ends_programs_and_what_they_started() {
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     insta::assert_snapshot!(shown, @"
     ------- stderr -------
-    stopping once what is under way is done; interrupt again to cancel it
+    stopping; interrupt again to cancel what is under way
     cancelling what is running
     acme: ended with status 137
     error: interrupted
@@ -436,7 +436,7 @@ async fn the_second_signal_cancels_sql_on_the_server() {
     program.signal(Signal::TERM);
     insta::assert_snapshot!(project.shown(&program.ends()), @"
     ------- stderr -------
-    stopping once what is under way is done; interrupt again to cancel it
+    stopping; interrupt again to cancel what is under way
     cancelling what is running
     acme: error: interrupted
     globex: error: interrupted

@@ -124,7 +124,7 @@ async fn what_the_last_run_left_is_done_by_name() {
     insta::assert_snapshot!(project.run("migrate-schemas --failed-last-run"), @"
     0 schemas: there is nothing to do
     ------- stderr -------
-    run 4, begun [timestamp], did not do 0 schemas
+    run 4, begun [timestamp], left nothing
     ");
     insta::assert_snapshot!(project.run("migrate-schemas --failed-last-run --all"), @"
     ------- stderr -------

@@ -18,7 +18,7 @@ async fn one_bad_schema_does_not_stop_the_others() {
           |
         1 | create table notes (id int)
         SQLSTATE 42P07
-    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --schema=globex`
+    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --jobs 1 --schema=globex`
     [exit status: 4]
     "#);
 }
@@ -226,7 +226,7 @@ async fn a_syntax_error_is_shown_where_it_is() {
     project.tenant_migration("V1__notes.sql", "create table notes (id int);\n\ncreate table orders (\n    id int,\n    total numerik(10\n);\n");
     for flags in ["", " --one-by-one"] {
         insta::allow_duplicates! {
-            insta::assert_snapshot!(project.run(&format!("migrate-schemas --tenants{flags}")), @r#"
+            insta::assert_snapshot!(project.run(&format!("migrate-schemas --tenants{flags}")).replace(" --one-by-one", ""), @r#"
             1 schema failed, 1 not attempted
             ------- stderr -------
             error: migration V1 `notes` could not be applied to schema `acme`
@@ -260,7 +260,7 @@ async fn an_unknown_type_is_shown_where_it_is() {
     project.tenant_migration("V1__notes.sql", "create table notes (id int);\n\ncreate table orders (\n    id int,\n    -- größer\n    total numerik(10)\n);\n");
     for flags in ["", " --one-by-one"] {
         insta::allow_duplicates! {
-            insta::assert_snapshot!(project.run(&format!("migrate-schemas --tenants{flags}")), @r#"
+            insta::assert_snapshot!(project.run(&format!("migrate-schemas --tenants{flags}")).replace(" --one-by-one", ""), @r#"
             2 schemas failed
             ------- stderr -------
             error: migration V1 `notes` could not be applied to 2 schemas: acme, globex
@@ -300,7 +300,7 @@ async fn data_that_does_not_fit_fails_one_schema_until_it_is_mended() {
         2 | create unique index on notes (id);
         detail: Key (id)=(7) is duplicated.
         SQLSTATE 23505
-    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --schema=globex`
+    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --jobs 1 --schema=globex`
     [exit status: 4]
     "#);
     assert_eq!(project.tables("globex").await, "notes, refinery_schema_history");
@@ -384,7 +384,7 @@ async fn a_table_of_the_shared_schema_is_not_reached_through_the_search_path() {
         project.sql("create table public.users (id int); create table globex.users (id int)").await;
         project.tenant_migration("V1__age.sql", "alter table users add column age int;");
         insta::allow_duplicates! {
-            insta::assert_snapshot!(project.run(&format!("migrate-schemas --tenants{flags}")), @"
+            insta::assert_snapshot!(project.run(&format!("migrate-schemas --tenants{flags}")).replace(" --one-by-one", ""), @"
             1 schema migrated, 1 failed
             ------- stderr -------
             globex: applied V1 `age`
@@ -444,12 +444,12 @@ async fn an_empty_file_is_recorded_with_a_warning() {
     ------- stderr -------
     warning: the file holds no statement; it is recorded as applied all the same
          --> migrations/tenant/V1__empty.sql:1
-        instead: write its SQL before it is applied, or leave it out
+        instead: write its SQL while no schema has it, or leave it out
     warning: the file holds no statement; it is recorded as applied all the same
          --> migrations/tenant/V2__comments.sql:1
           |
         1 | -- later
-        instead: write its SQL before it is applied, or leave it out
+        instead: write its SQL while no schema has it, or leave it out
     acme: applied V1 `empty`, V2 `comments`
     ");
     insta::assert_snapshot!(project.run("status"), @"
@@ -568,6 +568,8 @@ async fn a_file_below_the_newest_applied_stops_everything() {
     1 schema at V2 · 1 schema in disagreement with the files: acme
       out of order: `migrations/tenant/V1__notes.sql` was not applied, and is older than V2, which was
         in acme
+    ------- stderr -------
+    hint: `tenantctl migrate-schemas` would refuse that: give the file a version above the newest: `tenantctl makemigrations --renumber FILE`
     ");
 }
 
@@ -591,6 +593,8 @@ async fn an_older_release_is_not_applied_to_newer_schemas() {
     1 schema in disagreement with the files: acme
       missing: V2 `orders` was applied, and there is no such file in `migrations/tenant`
         in acme
+    ------- stderr -------
+    hint: `tenantctl migrate-schemas` would refuse that: deploy the release that has the file, or add `--allow-missing` to go on
     [exit status: 3]
     ");
 }
@@ -690,7 +694,7 @@ async fn an_enum_value_used_at_once_gets_advice() {
         server's hint: New enum values must be committed before they can be used.
         SQLSTATE 55P04
         a new enum value cannot be used in the transaction that adds it: split the file in two
-    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --schema=acme`
+    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --jobs 1 --schema=acme`
     [exit status: 4]
     "#);
 }
@@ -715,7 +719,7 @@ async fn a_concurrent_index_over_duplicates_is_built_again() {
         left behind: `CREATE TABLE` in line 2 took effect
         left behind: the invalid index `only_once`; the next run removes it and builds it again
         the next run begins the file anew, and keeps the concurrent indexes that are there
-    hint: mend what failed and run `tenantctl migrate-schemas --schema=acme`
+    hint: mend what failed and run `tenantctl migrate-schemas --jobs 1 --schema=acme`
     [exit status: 4]
     "#);
     insta::assert_snapshot!(project.run("migrate-schemas --all --jobs 1"), @r#"
@@ -731,7 +735,7 @@ async fn a_concurrent_index_over_duplicates_is_built_again() {
         left behind: `CREATE TABLE` in line 2 took effect
         left behind: the invalid index `only_once`; the next run removes it and builds it again
         the next run begins the file anew, and keeps the concurrent indexes that are there
-    hint: mend what failed and run `tenantctl migrate-schemas --schema=acme`
+    hint: mend what failed and run `tenantctl migrate-schemas --jobs 1 --schema=acme`
     [exit status: 4]
     "#);
     project.sql("delete from acme.notes").await;
@@ -766,7 +770,7 @@ async fn a_finished_concurrent_index_is_kept() {
         left behind: `CREATE INDEX` in line 2 took effect
         left behind: `CREATE TABLE` in line 3 took effect
         the next run begins the file anew, and keeps the concurrent indexes that are there
-    hint: mend what failed and run `tenantctl migrate-schemas --schema=acme`
+    hint: mend what failed and run `tenantctl migrate-schemas --jobs 1 --schema=acme`
     [exit status: 4]
     ");
     let index = project.query("select 'acme.by_id'::regclass::oid").await;
@@ -1184,7 +1188,7 @@ async fn a_row_without_a_schema_fails_alone() {
     error: schema `ghost` could not be migrated
       caused by: there is no such schema
         the registry has a row for it: make the schema anew with `create schema` in psql, or remove the row there
-    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --schema=ghost`
+    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --jobs 1 --schema=ghost`
     [exit status: 4]
     ");
     assert_eq!(project.tables("public").await, "domains, tenants");
@@ -1413,7 +1417,7 @@ async fn of_several_files_the_one_that_reached_outside_is_named() {
         2 | drop table if exists users;
           | ^
         the names were found outside the schema, by the search path or because they are qualified; nothing was changed there
-    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --schema=acme`
+    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --jobs 1 --schema=acme`
     [exit status: 1]
     ");
     assert_eq!(project.columns("public.users").await, "id");
@@ -1514,7 +1518,7 @@ async fn a_history_row_on_which_refinery_would_panic_stops_that_schema() {
       broken: refinery cannot read the history row of version 1: its time is `yesterday`
         in globex
     ------- stderr -------
-    hint: `tenantctl migrate-schemas --all` applies what is pending
+    hint: `tenantctl migrate-schemas` would refuse that: mend the history table
     [exit status: 3]
     ");
     insta::assert_snapshot!(project.run("migrate-schemas --schema hooli --schema initech"), @"

@@ -434,7 +434,7 @@ async fn the_second_ctrl_c_leaves_nothing() {
     insta::assert_snapshot!(project.shown(&program.ends()), @"
     1 schema failed, 1 not attempted
     ------- stderr -------
-    stopping once what is under way is done; interrupt again to cancel it
+    stopping; interrupt again to cancel what is under way
     cancelling what is running
     error: schema `acme` could not be seeded
       caused by: the connection ended before the server had answered; whether it was done is not known

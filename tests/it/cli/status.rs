@@ -124,6 +124,8 @@ async fn everything_that_disagrees_is_said_with_its_schemas() {
         in acme, globex
       out of order: `migrations/tenant/V2__late.sql` was not applied, and is older than V4, which was
         in acme, globex
+    ------- stderr -------
+    hint: `tenantctl migrate-schemas` would refuse that: give the file a version above the newest: `tenantctl makemigrations --renumber FILE`
     ");
     insta::assert_snapshot!(project.run("status --schema acme"), @"
     version	name	state	applied_on
@@ -137,6 +139,8 @@ async fn everything_that_disagrees_is_said_with_its_schemas() {
         in acme
       out of order: `migrations/tenant/V2__late.sql` was not applied, and is older than V4, which was
         in acme
+    ------- stderr -------
+    hint: `tenantctl migrate-schemas` would refuse that: give the file a version above the newest: `tenantctl makemigrations --renumber FILE`
     ");
     insta::assert_snapshot!(project.run("migrate-schemas --all"), @"
     ------- stderr -------
