@@ -292,6 +292,8 @@ pub struct Blockage {
 pub enum BlockageKind {
     /// Another run, or somebody else, holds the schema's advisory lock.
     SchemaLock,
+    /// Somebody has locked the schema's history table.
+    HistoryLock,
     /// A statement did not get a lock in time.
     Lock(SqlError),
     /// A race was lost: a deadlock, a serialization failure, a shared catalog row.

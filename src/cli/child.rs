@@ -95,6 +95,23 @@ impl Apart {
     }
 }
 
+/// Refuses a pooler: it does not give a program the search path that its environment asks for, and
+/// names without a schema would mean the shared schema's tables.
+pub(crate) async fn refuse_pooler(database: &Database) -> Result<(), CommandError> {
+    match database.connect_directly("tenantctl", &[]).await? {
+        Some(connection) => {
+            connection.close().await;
+            Ok(())
+        }
+        None => Err(CommandError::NotDone {
+            message: "another program needs a connection to the server itself, and there is a \
+                      pooler in between"
+                .into(),
+            hint: Some("give the server's own host and port with `--database-url`".into()),
+        }),
+    }
+}
+
 /// Refuses a program that is not there, for where it would be found missing once a schema.
 pub(crate) fn check(program: &OsStr) -> Result<(), CommandError> {
     match is_there(program, Path::new(".")) {

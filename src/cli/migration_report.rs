@@ -14,7 +14,7 @@ use super::progress::Progress;
 use super::report::Report;
 use super::text::{count, few, grouped, length, printable, shell_word, stopped_early};
 use crate::event::{Blockage, BlockageKind, Cause, Event, Failure, Holder, Observer, Wave};
-use crate::migration::{Mode, Outcome, Stop};
+use crate::migration::{Mode, Outcome, Stop, history_is_locked};
 use crate::name::SchemaName;
 use crate::tenant::Migrated;
 
@@ -467,6 +467,7 @@ fn in_its_way(blockage: &Blockage, with_place: bool) -> String {
     };
     match &blockage.kind {
         BlockageKind::SchemaLock => "another run, or somebody else, holds its lock".into(),
+        BlockageKind::HistoryLock => history_is_locked(),
         BlockageKind::Lock(error) | BlockageKind::Conflict(error) => {
             format!("{migration}{}", printable_lines(&error.message))
         }

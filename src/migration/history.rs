@@ -75,6 +75,8 @@ pub enum Found {
     BeingDeleted,
     /// The schema is there; the number is an index into [`Fleet::histories`].
     History(usize),
+    /// Somebody has locked the schema's history table.
+    Locked,
     /// There is a history table that is not refinery's, or may not be read.
     Unreadable(String),
 }
@@ -185,11 +187,12 @@ pub(crate) async fn read_over(
                 Ok(digest) => known
                     .get(&(digest, width))
                     .map_or_else(|| Found::Unreadable(changing()), |&index| Found::History(index)),
-                Err(error) if error.is_lock_not_available() => Found::Unreadable(locked()),
+                Err(error) if error.is_lock_not_available() => Found::Locked,
                 // A column is not there, or not of a type of which there is a digest.
                 Err(error) if error.is("42703") || error.is("42883") => {
                     Found::Unreadable(foreign())
                 }
+                Err(error) if error.is("42501") => Found::Unreadable(forbidden()),
                 Err(error) => Found::Unreadable(error.message.clone()),
             },
         };
@@ -211,7 +214,12 @@ fn foreign() -> String {
     format!("its table `{HISTORY_TABLE}` does not have refinery's columns")
 }
 
-fn locked() -> String {
+fn forbidden() -> String {
+    format!("this role may not read its table `{HISTORY_TABLE}`")
+}
+
+/// Returns what is said of a schema whose history table somebody has locked.
+pub(crate) fn locked() -> String {
     format!("somebody has locked its table `{HISTORY_TABLE}`")
 }
 

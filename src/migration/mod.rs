@@ -31,6 +31,7 @@ pub use executor::{ExecuteOptions, Executor, Mode, Outcome, Stop};
 pub use file::MigrationFile;
 pub use file_name::{Kind, VersionRule};
 pub use folder::{FileProblem, FolderError, MigrationFolder};
+pub(crate) use history::locked as history_is_locked;
 pub use history::{Fleet, Found, History, LookError};
 pub(crate) use holders::{
     in_schemas as holders_in_schemas, of_schema_lock as holders_of_schema_lock,

@@ -113,6 +113,8 @@ pub(super) struct Task {
     pub(super) counted: u32,
     /// How often its history was read again.
     pub(super) looks: u32,
+    /// Whether its history could not be read yet: its plan is none.
+    pub(super) is_unread: bool,
     /// What was in the way the last time.
     pub(super) blockage: Option<Rc<Blockage>>,
     /// What has been applied so far in this run, as it is to be shown.
@@ -132,10 +134,22 @@ impl Task {
             attempts,
             counted,
             looks,
+            is_unread: false,
             blockage: None,
             applied: Vec::new(),
             read_by: None,
         }
+    }
+
+    /// Returns that of a schema whose history somebody has locked.
+    pub(super) fn unread(schema: SchemaName) -> Self {
+        let planned = Planned {
+            history: History::default(),
+            plan: Plan::default(),
+            trial: Rc::new(Cell::new(Trial::Passed)),
+            weight: 0,
+        };
+        Self { is_unread: true, ..Self::new(schema, Rc::new(planned)) }
     }
 
     fn trial(&self) -> Trial {

@@ -148,8 +148,11 @@ impl<'a> Run<'a> {
         loop {
             let is_trial = trials.are_under_way();
             let (waits, sent) = (self.waits_for_disk(worker, is_trial), Instant::now());
-            let verdict = worker.attempt(&task, &self.watch, is_trial, waits).await;
-            if !verdict.is_lost() {
+            let verdict = match task.is_unread {
+                true => Verdict::HistoryChanged,
+                false => worker.attempt(&task, &self.watch, is_trial, waits).await,
+            };
+            if !verdict.is_lost() && !task.is_unread {
                 self.contact();
             }
             let after = match verdict {

@@ -121,6 +121,7 @@ impl Survey {
         match found {
             Found::NoSchema => State::NoSchema,
             Found::BeingDeleted => State::BeingDeleted,
+            Found::Locked => State::Unreadable(history::locked()),
             Found::Unreadable(why) => State::Unreadable(why.clone()),
             Found::History(index) => {
                 let (plan, version) = (&self.plans[*index], self.fleet.histories[*index].version());

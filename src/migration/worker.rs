@@ -84,6 +84,11 @@ impl<'a> Worker<'a> {
         self.last_used = Instant::now();
     }
 
+    /// Returns the worker's number, from 0.
+    pub(super) fn number(&self) -> usize {
+        self.number
+    }
+
     /// Whether the connection is known to lead straight to the server, and not to a pooler.
     pub(super) fn is_direct(&self) -> bool {
         self.lane.is_direct()

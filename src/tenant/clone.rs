@@ -154,7 +154,9 @@ pub enum CloneError {
 
 fn busy(schema: &SchemaName, kind: &BlockageKind) -> String {
     match kind {
-        BlockageKind::SchemaLock => format!("somebody else is at work on `{schema}`"),
+        BlockageKind::SchemaLock | BlockageKind::HistoryLock => {
+            format!("somebody else is at work on `{schema}`")
+        }
         BlockageKind::Lock(_) => {
             format!("`{schema}` could not be cloned: somebody else is using what that takes")
         }

@@ -8,7 +8,7 @@ use crate::event::{Cause, Observer};
 use crate::migration::preflight;
 use crate::migration::{
     BEING_CREATED, ExecuteOptions, Executor, Fleet, Found, History, Interrupt, MigrationSet, Mode,
-    Outcome, Plan, PlanOptions, PreflightError, Registration, history,
+    Outcome, Plan, PlanOptions, PreflightError, Registration, history, history_is_locked,
 };
 use crate::name::{Hostname, SchemaName};
 use crate::pg::{Connection, Database, Incomplete, Row, Spare, SqlError, identifier, literal};
@@ -197,6 +197,7 @@ impl CreateTenants<'_> {
             _ if self.adopt => Ok(Vec::new()),
             Found::NoSchema => plan(&History::default()),
             Found::BeingDeleted => Err(Cause::BeingDeleted),
+            Found::Locked => Err(Cause::Unreadable(history_is_locked())),
             Found::Unreadable(why) => Err(Cause::Unreadable(why.clone())),
             Found::History(index) => plan(&prepared.fleet.histories[*index]),
         };

@@ -44,6 +44,47 @@ impl Project {
 }
 
 #[tokio::test]
+async fn a_locked_history_is_waited_for() {
+    let project = with_orders(["acme", "globex"]).await;
+    let blocker = project.blocker("lock table acme.refinery_schema_history").await;
+    let program = project.start("migrate-schemas --tenants --verbose");
+    eventually("the other one is done", async || {
+        project.query("select max(version) from globex.refinery_schema_history").await == "2"
+    })
+    .await;
+    project.somebody_waits().await;
+    blocker.release().await;
+    let output = program.ends();
+    assert_eq!(output.status.code(), Some(0), "{}", project.shown(&output));
+    assert_eq!(project.recorded(2).await, 2);
+}
+
+#[tokio::test]
+async fn a_history_that_stays_locked_is_busy_and_who_holds_it_is_named() {
+    let project = with_orders(["acme", "globex"]).await;
+    let _blocker = project.blocker("lock table acme.refinery_schema_history").await;
+    insta::assert_snapshot!(project.run("migrate-schemas --tenants --retries 2 --quiet"), @"
+    1 schema migrated, 1 busy
+    ------- stderr -------
+    error: schema `acme` is busy
+      caused by: somebody has locked its table `refinery_schema_history`
+        held by pid [pid] (blocker, 127.0.0.1), idle in transaction, its transaction open for [time]; last statement: begin; lock table acme.refinery_schema_history
+    hint: run `tenantctl migrate-schemas --retries 2 --quiet --schema=acme`
+    [exit status: 6]
+    ");
+}
+
+#[tokio::test]
+async fn a_locked_shared_history_keeps_the_tenants_from_being_started() {
+    let project = with_orders(["acme"]).await;
+    let _blocker = project.blocker("lock table public.refinery_schema_history").await;
+    let shown = project.run("migrate-schemas --all --retries 1 --quiet");
+    assert!(shown.contains("schema `public` is busy"), "{shown}");
+    assert!(shown.contains("no tenant was started"), "{shown}");
+    assert!(shown.contains("[exit status: 6]"), "{shown}");
+}
+
+#[tokio::test]
 async fn a_busy_schema_is_migrated_once_the_application_lets_go() {
     let project = with_orders(["acme", "globex"]).await;
     let blocker = project.blocker("select * from acme.orders").await;

@@ -63,6 +63,34 @@ async fn a_pooler_that_hangs_up_on_what_it_does_not_know_is_made_do_with() {
 }
 
 #[tokio::test]
+async fn no_program_is_run_where_it_would_find_the_shared_schemas_tables() {
+    let project = Project::with_tenants(["acme"]).await;
+    // PgBouncer refuses what sets the search path, or takes it and does not pass it on.
+    for more in ["", "ignore_startup_parameters = options\n"] {
+        let Some(pooler) = PgBouncer::start_with(project.database(), more).await else {
+            return;
+        };
+        for arguments in [
+            "tenant-command --schema acme psql -- -c 'create table lost ()'",
+            "tenant-command --schema acme exec touch ran",
+            "all-tenants-command --tenants psql -- -c 'create table lost ()'",
+            "all-tenants-command --tenants exec touch ran",
+        ] {
+            insta::allow_duplicates! {
+                insta::assert_snapshot!(project.run_through(&pooler, arguments), @"
+                ------- stderr -------
+                error: another program needs a connection to the server itself, and there is a pooler in between
+                hint: give the server's own host and port with `--database-url`
+                [exit status: 1]
+                ");
+            }
+        }
+    }
+    assert_eq!(project.query("select to_regclass('public.lost') is null").await, "t");
+    assert!(!project.path("ran").exists());
+}
+
+#[tokio::test]
 async fn nothing_of_a_session_reaches_another_client() {
     let project = Project::new().await;
     let Some(pooler) = PgBouncer::start(project.database()).await else {

@@ -11,6 +11,7 @@ use super::tenant_command::createsuperuser::CreatesuperuserArgs;
 use super::tenant_command::exec::ExecArgs;
 use super::tenant_command::psql::PsqlArgs;
 use super::tenant_command::sql::SqlArgs;
+use crate::cli::child;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, CommandResult};
 use crate::cli::execution::PaceArgs;
@@ -129,6 +130,9 @@ pub(crate) async fn run(context: &mut Context, args: &AllTenantsCommandArgs) -> 
     warning.into_iter().for_each(|warning| context.report.warn(warning));
 
     let work = args.command.work(&context.report).await?;
+    if work.is_program() {
+        child::refuse_pooler(&database).await?;
+    }
     let output = fleet.output.open(&context.report, &schemas)?;
     let log = match work.is_recorded() && !schemas.is_empty() {
         true => context.begin_run("all-tenants-command", &database).await,

@@ -458,6 +458,9 @@ fn registry_hint(error: &RegistryError) -> Option<String> {
              `tenantctl.toml`"
                 .into(),
         ),
+        RegistryError::Sql(error) if error.is_lock_not_available() => {
+            Some("somebody has locked what this reads; `tenantctl doctor` says who".into())
+        }
         RegistryError::Sql(_) => None,
     }
 }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::super::executor::Stop;
-use super::super::history::{Found, History, LookError};
+use super::super::history::{self, Found, History, LookError};
 use super::super::interrupt::Urgency;
 use super::super::queue::{Creation, Task};
 use super::super::worker::Worker;
 use super::Run;
 use super::sorting::Sorted;
-use crate::event::{Cause, Event, Failure};
+use crate::event::{Blockage, BlockageKind, Cause, Event, Failure, Holder};
 use crate::pg::ConnectError;
 
 /// How often one schema's history is read again before its run is given up.
@@ -51,7 +51,7 @@ impl Run<'_> {
         after: After,
         begun: Instant,
     ) -> Option<Task> {
-        let (found, mut histories) = self.look(worker, &task, &after).await?;
+        let (found, mut histories, holders) = self.look(worker, &task, &after).await?;
         let planned = |index: usize| Rc::new(self.plan(std::mem::take(&mut histories[index])));
         let creation = task.creation.clone().map(|creation| Creation {
             is_new: found == Found::NoSchema,
@@ -71,6 +71,17 @@ impl Run<'_> {
                 }
                 None
             }
+            // Whether its COMMIT had happened is not known.
+            Err(Sorted::Locked(schema)) if matches!(after, After::Lost(..)) => {
+                self.fail(schema, task.from, Cause::Unreadable(history::locked()).into());
+                None
+            }
+            Err(Sorted::Locked(_)) => {
+                task.is_unread = true;
+                let kind = BlockageKind::HistoryLock;
+                self.block(task, Rc::new(Blockage { site: None, kind, holders }));
+                None
+            }
             Err(Sorted::Failed(schema, cause)) => {
                 self.fail(schema, task.from, (*cause).into());
                 None
@@ -84,7 +95,8 @@ impl Run<'_> {
                     task.applied.extend(self.done_before(&task, &next));
                 }
                 let looks = task.looks + u32::from(!matches!(after, After::Applied));
-                let Task { attempts, counted, applied, from, .. } = task;
+                let from = if task.is_unread { next.from } else { task.from };
+                let Task { attempts, counted, applied, .. } = task;
                 Some(Task { looks, attempts, counted, applied, from, ..next })
             }
             Ok(_) => {
@@ -109,13 +121,16 @@ impl Run<'_> {
         worker: &mut Worker<'_>,
         task: &Task,
         after: &After,
-    ) -> Option<(Found, Vec<History>)> {
+    ) -> Option<(Found, Vec<History>, Vec<Holder>)> {
         loop {
-            match worker.look(std::slice::from_ref(&task.schema)).await {
+            self.watch.begin(worker.number());
+            let looked = worker.look(std::slice::from_ref(&task.schema)).await;
+            let holders = self.watch.end(worker.number());
+            match looked {
                 Ok(mut fleet) => {
                     self.contact();
                     let (_, found) = fleet.schemas.pop().expect("one was asked for");
-                    return Some((found, fleet.histories));
+                    return Some((found, fleet.histories, holders));
                 }
                 Err(LookError::Sql(error)) => {
                     self.fail(task.schema.clone(), task.from, Cause::Sql(error).into());

@@ -38,7 +38,10 @@ impl Run<'_> {
         for (index, task) in tasks.into_iter().enumerate() {
             let cause = match fleet.schemas.get(index).map(|(_, found)| found) {
                 Some(Found::History(it)) if self.is_done(&task, &fleet.histories[*it]) => {
-                    self.applied(&task, Duration::ZERO);
+                    match task.is_unread {
+                        true => self.up_to_date(&task),
+                        false => self.applied(&task, Duration::ZERO),
+                    }
                     continue;
                 }
                 // No history tells whether a seed's COMMIT came before that.

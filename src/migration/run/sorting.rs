@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::super::executor::Mode;
-use super::super::history::{Fleet, Found, History};
+use super::super::history::{self, Fleet, Found, History};
 use super::super::plan::Plan;
 use super::super::queue::{Creation, Planned, Task, Trial};
 use super::super::script::Registration;
@@ -16,6 +16,8 @@ use crate::name::SchemaName;
 /// What a schema that needs no work is.
 pub(super) enum Sorted {
     UpToDate,
+    /// Its history cannot be read for now.
+    Locked(SchemaName),
     Failed(SchemaName, Box<Cause>),
 }
 
@@ -48,6 +50,7 @@ impl Run<'_> {
             match self.next_task(schema, found, creation, |index| Rc::clone(&planned[index])) {
                 Ok(task) => tasks.push(Task { read_by, ..task }),
                 Err(Sorted::UpToDate) => self.outcome.borrow_mut().up_to_date += 1,
+                Err(Sorted::Locked(schema)) => tasks.push(Task::unread(schema)),
                 Err(Sorted::Failed(schema, cause)) => self.fail(schema, None, (*cause).into()),
             }
         }
@@ -98,6 +101,10 @@ impl Run<'_> {
             }
             Found::NoSchema => Err(Sorted::failed(schema, Cause::NoSchema)),
             Found::BeingDeleted => Err(Sorted::failed(schema, Cause::BeingDeleted)),
+            Found::Locked if creation.is_some() => {
+                Err(Sorted::failed(schema, Cause::Unreadable(history::locked())))
+            }
+            Found::Locked => Err(Sorted::Locked(schema)),
             Found::Unreadable(why) => Err(Sorted::failed(schema, Cause::Unreadable(why))),
             Found::History(index) => {
                 let planned = planned(index);

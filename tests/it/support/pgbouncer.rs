@@ -1,7 +1,7 @@
 //! A PgBouncer in transaction mode before the tests' server.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -21,21 +21,26 @@ pub(crate) struct PgBouncer {
 impl PgBouncer {
     /// Starts one; says so and returns `None` where it is not installed.
     pub(crate) async fn start(server: &ServerConnection) -> Option<PgBouncer> {
+        Self::start_with(server, "").await
+    }
+
+    /// Starts one with more in its configuration.
+    pub(crate) async fn start_with(server: &ServerConnection, more: &str) -> Option<PgBouncer> {
         let program = program()?;
         loop {
-            let mut pooler = PgBouncer::spawn(program, server);
+            let mut pooler = PgBouncer::spawn(program, server, more);
             if pooler.listens().await {
                 return Some(pooler);
             }
         }
     }
 
-    fn spawn(program: &str, server: &ServerConnection) -> PgBouncer {
+    fn spawn(program: &str, server: &ServerConnection, more: &str) -> PgBouncer {
         let folder = cluster::folder_for_a_server();
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = port.local_addr().unwrap().port();
         let file = folder.join("pgbouncer.ini");
-        fs::write(&file, configuration(server, port)).unwrap();
+        fs::write(&file, configuration(server, port) + more).unwrap();
         let mut command = Command::new(program);
         if rustix::process::geteuid().is_root() {
             command.args(["-u", "nobody"]);
@@ -57,7 +62,9 @@ impl PgBouncer {
         let mut is_running = true;
         eventually("PgBouncer listens, or has ended", async || {
             is_running = self.child.try_wait().unwrap().is_none();
-            !is_running || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+            // Whoever answers at the port may be somebody else.
+            let log = fs::read_to_string(self.folder.join("log")).unwrap();
+            !is_running || log.contains(&format!("listening on 127.0.0.1:{port}"))
         })
         .await;
         is_running && self.child.try_wait().unwrap().is_none()

@@ -111,6 +111,11 @@ impl Work {
         matches!(self, Self::RehearseSql(_) | Self::ForeseeSuperuser(..) | Self::ForeseePassword(_))
     }
 
+    /// Whether other programs are run.
+    pub(super) fn is_program(&self) -> bool {
+        matches!(self, Self::Program(_))
+    }
+
     fn program(
         program: OsString,
         arguments: Vec<OsString>,

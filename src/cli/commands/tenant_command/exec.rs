@@ -26,6 +26,7 @@ pub(crate) struct ExecArgs {
 pub(super) async fn run(context: &mut Context, target: &Target, args: &ExecArgs) -> CommandResult {
     let (program, arguments) = args.command.split_first().expect("clap requires one");
     target.check().await?;
+    child::refuse_pooler(&target.database).await?;
     let place = (&target.database, &target.scope);
     child::run(&context.signals, place, program, arguments).await
 }

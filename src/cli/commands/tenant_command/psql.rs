@@ -20,6 +20,7 @@ pub(crate) struct PsqlArgs {
 
 pub(super) async fn run(context: &mut Context, target: &Target, args: &PsqlArgs) -> CommandResult {
     target.check().await?;
+    child::refuse_pooler(&target.database).await?;
     let place = (&target.database, &target.scope);
     child::run(&context.signals, place, &program(), &args.arguments).await
 }
