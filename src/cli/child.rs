@@ -57,6 +57,13 @@ pub(crate) fn command(
     command
 }
 
+/// Takes the database from a program's environment again.
+pub(crate) fn take_database(command: &mut Command, (database, scope): (&Database, &Scope)) {
+    for (name, _) in database.environment(&scope.search_path()) {
+        command.env_remove(name);
+    }
+}
+
 /// A program in a process group of its own: Ctrl-C in the terminal reaches this program alone,
 /// which decides when to pass it on.
 pub(crate) struct Apart {

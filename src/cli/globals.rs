@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::report::{Format, Report};
-use crate::project::Timeout;
+use crate::project::{Timeout, TimeoutError};
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Globals {
@@ -65,6 +65,11 @@ pub(super) fn limit(given: &str) -> Result<Duration, String> {
     match given.parse::<Timeout>() {
         Ok(Timeout::After(duration)) => Ok(duration),
         Ok(Timeout::Off) => Err("there has to be a limit".into()),
+        // What it says of `off` holds elsewhere.
+        Err(TimeoutError::TooShort { .. }) => Err("it is less than a millisecond".into()),
+        Err(TimeoutError::Unreadable { .. }) => {
+            Err("it is not a length of time such as `500ms` or `5s`".into())
+        }
         Err(error) => Err(error.to_string()),
     }
 }

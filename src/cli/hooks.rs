@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 
 use super::child::{self, Apart};
 use super::context::Context;
@@ -59,6 +59,7 @@ pub(crate) struct Hooks {
     database: Database,
     interrupt: Interrupt,
     report: Report,
+    is_direct: OnceCell<bool>,
 }
 
 impl Hook {
@@ -143,12 +144,33 @@ impl Hooks {
             database: database.clone(),
             interrupt: context.signals.heed().clone(),
             report: context.report,
+            is_direct: OnceCell::new(),
         })
     }
 
     /// Whether there is a program for it.
     pub(crate) fn has(&self, hook: Hook) -> bool {
         self.program(hook).is_some()
+    }
+
+    /// Whether the programs' connections have the search path that their environment asks for. Where
+    /// it cannot be known, they will find out themselves.
+    async fn is_direct(&self) -> bool {
+        let find_out = async || match self.database.connect_directly("tenantctl", &[]).await {
+            Ok(Some(connection)) => {
+                connection.close().await;
+                true
+            }
+            Ok(None) => {
+                self.report.warn(
+                    "hooks are given no database: there is a pooler in between, behind which they \
+                     would find the shared schema's tables",
+                );
+                false
+            }
+            Err(_) => true,
+        };
+        *self.is_direct.get_or_init(find_out).await
     }
 
     /// Runs the program for `hook`, if there is one, for which unqualified names mean the tables of
@@ -179,6 +201,9 @@ impl Hooks {
             }
         };
         let mut command = child::command((&self.database, scope), program.as_ref(), arguments);
+        if !self.is_direct().await {
+            child::take_database(&mut command, (&self.database, scope));
+        }
         // What it says to stdout is no answer of ours.
         let stderr = io::stderr().as_fd().try_clone_to_owned().map_err(not_run)?;
         command.stdout(Stdio::from(stderr)).stdin(Stdio::piped()).current_dir(&self.root);

@@ -10,7 +10,7 @@ use crate::support::{Project, eventually};
 
 impl Project {
     /// Writes a shell script into the project's folder.
-    fn script(&self, name: &str, text: &str) {
+    pub(crate) fn script(&self, name: &str, text: &str) {
         self.write(name, format!("#!/bin/sh\n{text}\n"));
         fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o755)).unwrap();
     }

@@ -91,6 +91,27 @@ async fn no_program_is_run_where_it_would_find_the_shared_schemas_tables() {
 }
 
 #[tokio::test]
+async fn a_hook_is_given_no_database_in_which_it_would_be_lost() {
+    let project = Project::with_tenants(["acme"]).await;
+    let more = "ignore_startup_parameters = options\n";
+    let Some(pooler) = PgBouncer::start_with(project.database(), more).await else {
+        return;
+    };
+    project.script("hook.sh", "env | grep -E '^(PG|DATABASE_URL|TENANT)' > seen; cat > told");
+    project.write("tenantctl.toml", "[hooks]\npost_migrate = './hook.sh'\n");
+    project.tenant_migration("V1__notes.sql", "create table notes (body text);");
+    insta::assert_snapshot!(project.run_through(&pooler, "migrate-schemas --tenants"), @"
+    1 schema migrated
+    ------- stderr -------
+    acme: applied V1 `notes`
+    warning: hooks are given no database: there is a pooler in between, behind which they would find the shared schema's tables
+    ");
+    let seen = std::fs::read_to_string(project.path("seen")).unwrap();
+    assert_eq!(seen, "TENANT_SCHEMA=public\n");
+    assert!(std::fs::read_to_string(project.path("told")).unwrap().contains("\"acme\""));
+}
+
+#[tokio::test]
 async fn nothing_of_a_session_reaches_another_client() {
     let project = Project::new().await;
     let Some(pooler) = PgBouncer::start(project.database()).await else {
