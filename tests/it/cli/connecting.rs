@@ -150,7 +150,7 @@ async fn a_server_that_does_not_answer_is_given_up() {
     ");
     insta::assert_snapshot!(project.run("status --connect-timeout soon"), @"
     ------- stderr -------
-    error: invalid value 'soon' for '--connect-timeout <TIME>': `soon` is not a length of time such as `[time]`, `5s` or `off`
+    error: invalid value 'soon' for '--connect-timeout <TIME>': it is not a length of time such as `[time]` or `5s`
 
     For more information, try '--help'.
     [exit status: 2]
