@@ -93,7 +93,9 @@ async fn the_second_ctrl_c_cancels_what_runs_in_no_transaction() {
 async fn a_terminal_that_closes_and_a_service_manager_are_heeded_as_well() {
     for signal in [Signal::HUP, Signal::TERM] {
         let project = four_tenants(0.3).await;
-        let program = project.start("migrate-schemas --tenants --jobs 1");
+        // The tests themselves may have been started by `nohup`.
+        let started = "migrate-schemas --tenants --jobs 1";
+        let program = project.start_under("env --default-signal=HUP", started);
         project.pausing(1).await;
         program.signal(signal);
         assert_eq!(program.ends().status.code(), Some(130));

@@ -186,11 +186,12 @@ impl Project {
         Program::start(command)
     }
 
-    /// Starts the program by way of another, such as `nohup`.
+    /// Starts the program by way of another, such as `nohup`, with arguments for that or without.
     pub(crate) fn start_under(&self, other: &str, arguments: &str) -> Program {
         let program = self.command(arguments);
-        let mut command = Command::new(other);
-        command.arg(program.get_program()).args(program.get_args());
+        let mut words = other.split(' ');
+        let mut command = Command::new(words.next().expect("a program"));
+        command.args(words).arg(program.get_program()).args(program.get_args());
         command.current_dir(self.folder()).stdin(Stdio::null());
         command.env("DATABASE_URL", self.database.url());
         Program::start(command)
