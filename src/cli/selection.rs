@@ -49,7 +49,8 @@ impl SelectionArgs {
     pub(crate) const NAMES: [&str; 8] =
         ["shared", "tenants", "all", "schema", "matching", "exclude", "condition", "schemas_from"];
 
-    /// Returns these flags as they are typed again, such as ` --match='eha-*'`; ` --all` where none selects.
+    /// Returns these flags as they are typed again, such as ` --match='eha-*'`; ` --all` where none
+    /// selects.
     pub(crate) fn typed(&self) -> String {
         let alone = [("shared", self.shared), ("tenants", self.tenants), ("all", self.all)];
         let alone = alone.into_iter().filter(|(_, is_given)| *is_given);

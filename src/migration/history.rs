@@ -384,8 +384,8 @@ async fn distinct(
     Ok(known)
 }
 
-/// Reads whole histories, each with the digest of the same snapshot by which it was found. The first row of each has a
-/// NULL version, so that an empty history has a row as well.
+/// Reads whole histories, each with the digest by which it was found, of the same snapshot. The first
+/// row of each has a NULL version, so that an empty history has a row as well.
 async fn whole(
     lane: &mut Lane,
     tables: &[(SchemaName, Width)],

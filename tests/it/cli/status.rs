@@ -1,3 +1,5 @@
+use tenantctl::pg::server::ServerConnection;
+
 use crate::support::Project;
 
 const NOTES: &str = "create table notes (id int);\n";
@@ -215,6 +217,30 @@ async fn a_history_that_may_not_be_read_is_said_why() {
       caused by: its history cannot be used: its table `refinery_schema_history` does not have refinery's columns
     hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --schema=globex`
     [exit status: 4]
+    ");
+}
+
+#[tokio::test]
+async fn schemas_that_a_role_may_not_read_are_one_finding() {
+    let project = Project::with_tenants(["acme", "globex"]).await;
+    project.tenant_migration("V1__notes.sql", NOTES);
+    project.run("migrate-schemas --tenants");
+    let role = format!("reader_{:08x}", fastrand::u32(..));
+    project
+        .sql(&format!(
+            "create role {role} login password 'secret'; \
+             grant select on all tables in schema public to {role}"
+        ))
+        .await;
+    let (user, password) = (role.clone(), "secret".to_owned());
+    let reader = ServerConnection { user, password, ..project.database().clone() };
+    let output = project.command("status --check").env("DATABASE_URL", reader.url()).output();
+    insta::assert_snapshot!(project.shown(&output.unwrap()), @"
+    shared schema `public` at V1
+    2 schemas unreadable: acme, globex
+      unreadable: this role may not read its table `refinery_schema_history`
+        in acme, globex
+    [exit status: 3]
     ");
 }
 
