@@ -31,6 +31,8 @@ pub enum Event<'a> {
         schema: &'a SchemaName,
         /// The migrations, such as ``V2 `add_orders` ``.
         migrations: &'a [String],
+        /// The migration with which a rehearsal ended, as it runs in no transaction.
+        not_rehearsed: Option<&'a str>,
         /// Its version before; `None` where nothing had been applied.
         from: Option<i64>,
         /// Its version now.
@@ -217,12 +219,6 @@ pub enum Cause {
     /// The schema was no longer there when its migrations had run; it is there again.
     #[error("its migrations dropped or renamed the schema itself")]
     DroppedItself,
-    /// A file that runs in no transaction cannot be rolled back.
-    #[error("{migration} runs in no transaction and cannot be rehearsed")]
-    NotRehearsed {
-        /// The migration, such as ``V2 `index` ``.
-        migration: String,
-    },
     /// There is such a schema already.
     #[error("it exists: somebody else has just created it")]
     SchemaExists,

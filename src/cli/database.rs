@@ -19,13 +19,16 @@ const LIBPQ: [&str; 4] = ["PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE"];
 pub(crate) async fn choose(
     flag: Option<&str>,
     root: &Path,
-    connect_timeout: Duration,
+    connect_timeout: Option<Duration>,
 ) -> Result<Database, CommandError> {
     let database = match flag {
         Some(url) => Database::from_url(url, Source::Given)?,
         None => from_environment(root)?.map_or_else(|| private(root), Ok)?,
     };
-    Ok(database.connect_timeout(connect_timeout))
+    Ok(match connect_timeout {
+        Some(timeout) => database.connect_timeout(timeout),
+        None => database,
+    })
 }
 
 fn from_environment(root: &Path) -> Result<Option<Database>, CommandError> {

@@ -25,9 +25,10 @@ pub(crate) struct Globals {
     #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
     pub(crate) config: Option<PathBuf>,
 
-    /// How long a connection may take to open
-    #[arg(long, global = true, value_name = "TIME", default_value = "10s", value_parser = limit, help_heading = "Everywhere")]
-    pub(crate) connect_timeout: Duration,
+    /// How long a connection may take to open; otherwise what the database's URL says with
+    /// `connect_timeout`, or 10s
+    #[arg(long, global = true, value_name = "TIME", value_parser = limit, help_heading = "Everywhere")]
+    pub(crate) connect_timeout: Option<Duration>,
 
     /// How answers are written
     #[arg(long, global = true, value_enum, default_value = "text", help_heading = "Everywhere")]

@@ -72,7 +72,13 @@ impl MigrationReport {
         }
     }
 
-    fn applied(&self, schema: &SchemaName, migrations: &[String], elapsed: Duration) {
+    fn applied(
+        &self,
+        schema: &SchemaName,
+        migrations: &[String],
+        not_rehearsed: Option<&str>,
+        elapsed: Duration,
+    ) {
         if self.shows_each() {
             let verb = match self.mode {
                 Mode::Apply => "applied",
@@ -83,16 +89,23 @@ impl MigrationReport {
                 Mode::Seed => "ran",
             };
             let schema = printable(schema.as_str());
-            match migrations.is_empty() {
-                true => self.report.say(format!("{schema}: {}", done(self.mode))),
-                false => self.report.say(format!("{schema}: {verb} {}", migrations.join(", "))),
-            }
+            let what = match migrations.is_empty() {
+                true if not_rehearsed.is_some() => None,
+                true => Some(done(self.mode).to_owned()),
+                false => Some(format!("{verb} {}", migrations.join(", "))),
+            };
+            let not = not_rehearsed.map(|it| format!("cannot rehearse {it}"));
+            let text: Vec<String> = what.into_iter().chain(not).collect();
+            self.report.say(format!("{schema}: {}", text.join("; ")));
         }
-        let fields = json!({
+        let mut fields = json!({
             "schema": schema.as_str(),
             if self.mode == Mode::Seed { "seeds" } else { "migrations" }: migrations,
             "seconds": elapsed.as_secs_f64(),
         });
+        if let Some(migration) = not_rehearsed {
+            fields["not_rehearsed"] = migration.into();
+        }
         self.report.object(event_type(self.mode), fields);
         self.step(schema, true);
     }
@@ -150,8 +163,8 @@ impl Observer for MigrationReport {
             Event::Begun { schemas } => self.begin(*schemas),
             Event::Wave(wave) => self.wave(wave),
             Event::Pausing { pause, next } => self.pausing(*pause, next),
-            Event::Applied { schema, migrations, elapsed, .. } => {
-                self.applied(schema, migrations, *elapsed)
+            Event::Applied { schema, migrations, not_rehearsed, elapsed, .. } => {
+                self.applied(schema, migrations, *not_rehearsed, *elapsed)
             }
             Event::UpToDate { schema } => {
                 if self.shows_each() {
@@ -246,7 +259,8 @@ pub(crate) fn answer_created(
     summarise(report, mode, outcome, refused, code);
     if code != ExitCode::Done {
         report.hint(
-            "mend what is wrong and create those again; a tenant is there whole or not at all",
+            "mend what is wrong and give the same rows again: what is there is left alone, and a \
+             tenant is there whole or not at all",
         );
     }
     code
@@ -295,6 +309,18 @@ pub(crate) fn explain(report: &Report, mode: Mode, outcome: &Outcome) {
     explain_failures(report, mode, outcome);
     explain_busy(report, outcome);
     explain_stop(report, outcome);
+    explain_not_rehearsed(report, outcome);
+}
+
+/// Says which schemas' rehearsals ended early: what runs in no transaction cannot be rolled back.
+fn explain_not_rehearsed(report: &Report, outcome: &Outcome) {
+    for (migration, schemas) in &outcome.rehearsed_up_to {
+        let names = few(schemas.iter(), if report.verbose { usize::MAX } else { SHOWN });
+        report.warn(format!(
+            "not rehearsed: {migration}, which runs in no transaction, and what follows it, in {}: {names}",
+            count(schemas.len(), "schema")
+        ));
+    }
 }
 
 fn summarise(report: &Report, mode: Mode, outcome: &Outcome, refused: usize, code: ExitCode) {
@@ -302,23 +328,32 @@ fn summarise(report: &Report, mode: Mode, outcome: &Outcome, refused: usize, cod
     for schema in &outcome.not_attempted {
         report.object("not_attempted", json!({ "schema": schema.as_str() }));
     }
-    report.object(
-        "summary",
-        json!({
-            event_type(mode): outcome.applied,
-            "up_to_date": outcome.up_to_date,
-            "failed": outcome.failed.len() + refused,
-            "busy": outcome.busy.len(),
-            "not_attempted": outcome.not_attempted.len(),
-            "exit_status": code.number(),
-        }),
-    );
+    let mut fields = json!({
+        event_type(mode): outcome.applied,
+        "up_to_date": outcome.up_to_date,
+        "failed": outcome.failed.len() + refused,
+        "busy": outcome.busy.len(),
+        "not_attempted": outcome.not_attempted.len(),
+        "exit_status": code.number(),
+    });
+    if mode == Mode::Rehearse {
+        fields["rehearsed_in_part"] = outcome.rehearsed_in_part().into();
+    }
+    report.object("summary", fields);
 }
 
 fn participle(mode: Mode) -> &'static str {
     match mode {
         Mode::Rehearse => "migrated",
         other => done(other),
+    }
+}
+
+/// Returns what is said of what needed nothing.
+fn unchanged(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Create | Mode::Adopt => "already there",
+        Mode::Apply | Mode::Rehearse | Mode::Baseline | Mode::Seed => "up to date",
     }
 }
 
@@ -332,9 +367,11 @@ fn noun(mode: Mode) -> &'static str {
 /// Returns `3 schemas migrated, 1 up to date, 1 failed`.
 fn summary(mode: Mode, outcome: &Outcome, refused: usize) -> String {
     let noun = noun(mode);
+    let in_part = outcome.rehearsed_in_part();
     let parts = [
-        (outcome.applied, done(mode)),
-        (outcome.up_to_date, "up to date"),
+        (outcome.applied - in_part, done(mode)),
+        (in_part, "rehearsed in part"),
+        (outcome.up_to_date, unchanged(mode)),
         (outcome.failed.len() + refused, "failed"),
         (outcome.busy.len(), "busy"),
         (outcome.not_attempted.len(), "not attempted"),

@@ -1,6 +1,6 @@
 //! Carries plans out on a fleet: what is done, how, and what became of every schema.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -109,6 +109,9 @@ pub enum Stop {
 pub struct Outcome {
     /// Schemas that were migrated (or rehearsed, or baselined).
     pub applied: usize,
+    /// Of those, the ones whose rehearsal ended before a file that runs in no transaction, by its
+    /// name, such as ``V2 `index` ``.
+    pub rehearsed_up_to: BTreeMap<String, Vec<SchemaName>>,
     /// Schemas that had nothing pending.
     pub up_to_date: usize,
     /// Schemas that were not migrated, and why; they are as they were before.
@@ -131,10 +134,18 @@ impl Outcome {
             + self.not_attempted.len()
     }
 
+    /// Returns how many schemas were rehearsed up to a file that runs in no transaction.
+    pub fn rehearsed_in_part(&self) -> usize {
+        self.rehearsed_up_to.values().map(Vec::len).sum()
+    }
+
     /// Adds what became of other schemas.
     pub fn extend(&mut self, other: Self) {
         self.applied += other.applied;
         self.up_to_date += other.up_to_date;
+        for (migration, schemas) in other.rehearsed_up_to {
+            self.rehearsed_up_to.entry(migration).or_default().extend(schemas);
+        }
         self.failed.extend(other.failed);
         self.busy.extend(other.busy);
         self.not_attempted.extend(other.not_attempted);

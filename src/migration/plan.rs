@@ -114,6 +114,12 @@ impl Plan {
         Self { pending, findings, refused }
     }
 
+    /// Leaves out the first file that `is_end` and all that come after it, and returns that file.
+    pub(super) fn end_before(&mut self, is_end: impl Fn(usize) -> bool) -> Option<usize> {
+        let position = self.pending.iter().position(|&file| is_end(file))?;
+        self.pending.drain(position..).next()
+    }
+
     /// Whether there is nothing to do and nothing to say.
     pub fn is_clean(&self) -> bool {
         self.pending.is_empty() && self.findings.is_empty()

@@ -30,10 +30,19 @@ const NEAR: usize = 32;
 pub(super) struct Planned {
     pub(super) history: History,
     pub(super) plan: Plan,
+    /// The file with which a rehearsal ends, as it runs in no transaction.
+    pub(super) not_rehearsed: Option<usize>,
     /// Shared by all plans of the same files.
     pub(super) trial: Rc<Cell<Trial>>,
     /// How much a backend learns by it (`MigrationSet::weight`).
     pub(super) weight: usize,
+}
+
+impl Planned {
+    /// Whether there is nothing to do, and nothing that could not be rehearsed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.plan.pending.is_empty() && self.not_rehearsed.is_none()
+    }
 }
 
 /// Whether a plan has been tried on one schema, with a look at what it did beyond it.
@@ -146,6 +155,7 @@ impl Task {
         let planned = Planned {
             history: History::default(),
             plan: Plan::default(),
+            not_rehearsed: None,
             trial: Rc::new(Cell::new(Trial::Passed)),
             weight: 0,
         };
@@ -278,7 +288,7 @@ mod tests {
     fn queue(schemas: usize, read_by: impl Fn(usize) -> Option<usize>) -> Queue {
         let trial = Rc::new(Cell::new(Trial::Passed));
         let (history, plan) = (History::default(), Plan::default());
-        let planned = Rc::new(Planned { history, plan, trial, weight: 0 });
+        let planned = Rc::new(Planned { history, plan, not_rehearsed: None, trial, weight: 0 });
         let queue = Queue::default();
         let name = |index| format!("t{index:04}").parse().expect("a name");
         let task =

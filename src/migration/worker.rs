@@ -227,10 +227,6 @@ impl<'a> Worker<'a> {
             }
         };
         match self.carry_out(&script, watch).await {
-            Ok(()) if self.executor.options.mode == Mode::Rehearse && !is_last => {
-                let migration = self.executor.migrations.label(pending[together]);
-                Verdict::Failed(Box::new(Cause::NotRehearsed { migration }.into()))
-            }
             Ok(()) => applied,
             Err((Sent::Refused(refused), seen)) => self.judge(task, *refused, seen).await,
             Err((Sent::Lost(error), _)) => self.lost(error),
@@ -260,10 +256,6 @@ impl<'a> Worker<'a> {
     }
 
     async fn attempt_alone(&mut self, task: &Task, file: usize, watch: &Watch) -> Verdict {
-        if self.executor.options.mode == Mode::Rehearse {
-            let migration = self.executor.migrations.label(file);
-            return Verdict::Failed(Box::new(Cause::NotRehearsed { migration }.into()));
-        }
         // The connection's place is taken by the file's session.
         self.leave_place().await;
         let mut options = self.script_options(task, 0);

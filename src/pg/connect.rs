@@ -51,9 +51,17 @@ impl Database {
             let reason = "it does not begin with `postgres://`".into();
             return Err(UrlError { reason });
         }
-        let options =
-            url.parse::<PgConnectOptions>().map_err(|e| UrlError { reason: error::reason(&e) })?;
-        Ok(Self::new(options, source))
+        let options = url.parse::<PgConnectOptions>().map_err(|error| UrlError {
+            reason: match names_several_hosts(url) {
+                true => "it names several hosts, and can name only one".into(),
+                false => error::reason(&error),
+            },
+        })?;
+        let database = Self::new(options, source);
+        match connect_timeout(url)? {
+            Some(timeout) => Ok(database.connect_timeout(timeout)),
+            None => Ok(database),
+        }
     }
 
     /// Returns the database that libpq's `PGHOST`, `PGPORT`, `PGUSER`, `PGPASSWORD`,
@@ -78,7 +86,8 @@ impl Database {
         Self { options, connect_timeout: Duration::from_secs(10), source }
     }
 
-    /// Sets how long a connection may take to open; 10 s unless set.
+    /// Sets how long a connection may take to open; 10 s unless set here or by `connect_timeout` in
+    /// the URL.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
@@ -164,11 +173,71 @@ impl Database {
 
     fn connect_error(&self, error: &sqlx::Error) -> ConnectError {
         let place = Box::new(self.place());
-        match error {
+        let reason = match error {
             sqlx::Error::Database(e) => {
-                ConnectError::Refused { place, source: SqlError::new(e.downcast_ref()) }
+                return ConnectError::Refused { place, source: SqlError::new(e.downcast_ref()) };
             }
-            other => ConnectError::Unreachable { place, reason: error::reason(other) },
-        }
+            sqlx::Error::Io(io) if io.kind() == std::io::ErrorKind::NotFound => {
+                match environment::missing_tls_file(&self.options) {
+                    Some((parameter, file)) => {
+                        format!("TLS: there is no file `{file}`, which `{parameter}` names")
+                    }
+                    None => error::reason(error),
+                }
+            }
+            sqlx::Error::Protocol(_) => "what answers there is not Postgres".into(),
+            other => error::reason(other),
+        };
+        ConnectError::Unreachable { place, reason }
+    }
+}
+
+/// Whether the URL names hosts separated by commas, as libpq's may.
+fn names_several_hosts(url: &str) -> bool {
+    let authority = url.split("://").nth(1).and_then(|it| it.split(['/', '?']).next());
+    let hosts = authority.and_then(|it| it.rsplit('@').next());
+    hosts.is_some_and(|hosts| hosts.contains(','))
+}
+
+/// Returns what a URL says about how long a connection may take to open: `connect_timeout`, in
+/// seconds (Postgres documentation, "Parameter Key Words"). Zero and less is for ever there; here it
+/// is as if nothing had been said.
+fn connect_timeout(url: &str) -> Result<Option<Duration>, UrlError> {
+    let Some((_, query)) = url.split_once('?') else {
+        return Ok(None);
+    };
+    let mut parameters = query.split('&').filter_map(|it| it.split_once('='));
+    let Some((_, value)) = parameters.rfind(|(name, _)| *name == "connect_timeout") else {
+        return Ok(None);
+    };
+    let seconds = value.parse::<i32>().map_err(|_| UrlError {
+        reason: "`connect_timeout` is not a whole number of seconds".into(),
+    })?;
+    Ok(u64::try_from(seconds).ok().filter(|it| *it > 0).map(Duration::from_secs))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(url: &str) -> String {
+        Database::from_url(url, Source::Given).expect_err("a bad URL").reason
+    }
+
+    #[test]
+    fn the_url_may_say_how_long_to_wait() {
+        let timeout = |url| Database::from_url(url, Source::Given).expect("a URL").connect_timeout;
+        assert_eq!(timeout("postgres://me@db/app?connect_timeout=3"), Duration::from_secs(3));
+        assert_eq!(timeout("postgres://me@db/app?connect_timeout=0"), Duration::from_secs(10));
+        assert_eq!(timeout("postgres://me@db/app"), Duration::from_secs(10));
+        let url = "postgres://me@db/app?connect_timeout=soon";
+        insta::assert_snapshot!(refused(url), @"`connect_timeout` is not a whole number of seconds");
+    }
+
+    #[test]
+    fn several_hosts_are_refused_as_such() {
+        let said = refused("postgres://me:se,cret@one:5432,two:5432/app");
+        insta::assert_snapshot!(said, @"it names several hosts, and can name only one");
+        assert!(Database::from_url("postgres://me:se,cret@one:5432/app", Source::Given).is_ok());
     }
 }

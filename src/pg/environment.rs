@@ -1,6 +1,8 @@
 //! The environment in which another program reaches the same database and, by unqualified names, the
 //! same schema.
 
+use std::path::Path;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
@@ -66,6 +68,12 @@ fn tls(options: &PgConnectOptions) -> Vec<(&'static str, String)> {
         }
     };
     TLS.into_iter().filter_map(|(parameter, _)| Some((parameter, given(parameter)?))).collect()
+}
+
+/// Returns the first file of TLS' that is not there, and the parameter that names it.
+pub(super) fn missing_tls_file(options: &PgConnectOptions) -> Option<(&'static str, String)> {
+    let files = tls(options).into_iter().filter(|(parameter, _)| *parameter != "sslmode");
+    files.into_iter().find(|(_, file)| !Path::new(file).exists())
 }
 
 /// Returns the password, which sqlx tells only as part of a URL.

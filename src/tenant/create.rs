@@ -37,6 +37,8 @@ pub enum Obstacle {
     Exists {
         /// The schema.
         schema: SchemaName,
+        /// Whether it has every domain that was asked for.
+        has_domains: bool,
     },
     /// The registry has one whose name differs in upper and lower case alone.
     #[error("tenant `{schema}` differs from `{registered}` in upper and lower case alone")]
@@ -166,7 +168,7 @@ impl CreateTenants<'_> {
             if there && !taken.schemas.contains_key(schema.as_str()) {
                 // Somebody else has just created it.
                 let schema = schema.clone();
-                obstacles.push((index, Obstacle::Exists { schema }));
+                obstacles.push((index, Obstacle::Exists { schema, has_domains: false }));
             } else if self.adopt && !there {
                 obstacles.push((index, Obstacle::NothingToAdopt { schema: schema.clone() }));
             }
@@ -473,7 +475,7 @@ impl Taken {
         let alike = self.registered.get(&schema.as_str().to_lowercase());
         if let Some(alike) = alike {
             return Some(match alike.iter().any(|it| it == schema.as_str()) {
-                true => Obstacle::Exists { schema },
+                true => Obstacle::Exists { schema, has_domains: self.has_domains(tenant) },
                 false => Obstacle::Lookalike { schema, registered: alike[0].clone() },
             });
         }
@@ -481,6 +483,12 @@ impl Taken {
             let by = self.domains.get(domain.as_str())?.clone();
             Some(Obstacle::DomainTaken { domain: domain.clone(), by })
         })
+    }
+
+    fn has_domains(&self, tenant: &NewTenant) -> bool {
+        let schema = tenant.schema.as_str();
+        let mut domains = tenant.domains.iter().map(|it| self.domains.get(it.as_str()));
+        domains.all(|by| by.is_some_and(|by| by == schema))
     }
 
     fn by_catalog(&self, tenant: &NewTenant, adopt: bool) -> Option<Obstacle> {

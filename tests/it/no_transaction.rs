@@ -318,3 +318,55 @@ async fn a_name_that_the_schema_lacks_is_not_found_in_the_shared_one() {
     assert!(shown.trim_end().ends_with("[exit status: 1]"), "{shown}");
     assert_eq!(project.query("select name from tenants").await, "acme");
 }
+
+#[tokio::test]
+async fn a_rehearsal_ends_before_it_and_says_so() {
+    let project = Project::with_orders().await;
+    project.tenant_migration("V2__price.sql", "alter table orders add column price int");
+    project.tenant_migration(
+        "V3__alone.sql",
+        &format!("{HEADER}create index concurrently orders_price on orders (price);"),
+    );
+    project.tenant_migration("V4__wrong.sql", "alter table orders add column price int");
+    insta::assert_snapshot!(project.run("migrate-schemas --tenants --rehearse"), @"
+    1 schema rehearsed in part
+    ------- stderr -------
+    acme: could apply V2 `price`; cannot rehearse V3 `alone`
+    warning: not rehearsed: V3 `alone`, which runs in no transaction, and what follows it, in 1 schema: acme
+    ");
+    insta::assert_snapshot!(project.run("migrate-schemas --tenants --rehearse --format json --quiet"), @r#"
+    {"type":"rehearsed","schema":"acme","migrations":["V2 `price`"],"seconds":[time],"not_rehearsed":"V3 `alone`"}
+    {"type":"summary","rehearsed":1,"up_to_date":0,"failed":0,"busy":0,"not_attempted":0,"exit_status":0,"rehearsed_in_part":1}
+    ------- stderr -------
+    warning: not rehearsed: V3 `alone`, which runs in no transaction, and what follows it, in 1 schema: acme
+    "#);
+    assert_eq!(project.recorded(2).await, 0);
+
+    project.run("migrate-schemas --tenants --to 2");
+    insta::assert_snapshot!(project.run("migrate-schemas --tenants --rehearse"), @"
+    1 schema rehearsed in part
+    ------- stderr -------
+    acme: cannot rehearse V3 `alone`
+    warning: not rehearsed: V3 `alone`, which runs in no transaction, and what follows it, in 1 schema: acme
+    ");
+    assert_eq!(project.indexes().await, "");
+}
+
+#[tokio::test]
+async fn what_fails_before_it_fails_the_rehearsal() {
+    let project = Project::with_orders().await;
+    project.tenant_migration("V2__again.sql", "alter table orders add column note int");
+    project.tenant_migration("V3__alone.sql", &format!("{HEADER}vacuum orders;"));
+    insta::assert_snapshot!(project.run("migrate-schemas --tenants --rehearse"), @r#"
+    1 schema failed
+    ------- stderr -------
+    error: migration V2 `again` could not be applied to schema `acme`
+      caused by: column "note" of relation "orders" already exists
+         --> migrations/tenant/V2__again.sql:1
+          |
+        1 | alter table orders add column note int
+        SQLSTATE 42701
+    hint: every schema is as it was; mend what failed and rehearse again
+    [exit status: 1]
+    "#);
+}

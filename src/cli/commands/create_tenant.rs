@@ -17,13 +17,13 @@ use crate::cli::prompt::Person;
 use crate::cli::report::Report;
 use crate::cli::tenant_prompts;
 use crate::cli::tenant_rows::{self, TenantRow};
-use crate::cli::text::{count, printable};
+use crate::cli::text::{count, grouped, printable};
 use crate::event::{Cause, Failure};
 use crate::migration::scaffold::FolderKind;
 use crate::migration::{Mode, Outcome};
 use crate::name::{HostnameError, SchemaName};
 use crate::pg::{Database, SqlError, identifier};
-use crate::tenant::{CreateTenants, Names, NewTenant, PreparedTenants};
+use crate::tenant::{CreateTenants, Names, NewTenant, Obstacle, PreparedTenants};
 
 /// Create a tenant: its schema, its tables, its registry row and its domains
 ///
@@ -51,7 +51,8 @@ pub(crate) struct CreateTenantArgs {
     #[arg(long)]
     no_input: bool,
 
-    /// Create many, from CSV with a header line or JSON lines; `-` is stdin
+    /// Create many, from CSV with a header line or JSON lines; `-` is stdin. Tenants that are there with
+    /// these domains are left alone, so that the same file can be given again
     #[arg(long, value_name = "FILE", conflicts_with_all = ["schema", "name", "domain", "set"])]
     from: Option<PathBuf>,
 
@@ -158,7 +159,10 @@ async fn carry_out(
         context.report.warn(file_finding(finding).trim_start());
     }
     let mode = if args.adopt { Mode::Adopt } else { Mode::Create };
-    refused.extend(prepared.obstacles.iter().map(|(index, obstacle)| {
+    let obstacles = prepared.obstacles.iter();
+    let (there, obstacles): (Vec<_>, Vec<_>) = obstacles.partition(|(_, it)| is_there(it));
+    let there = there.len();
+    refused.extend(obstacles.into_iter().map(|(index, obstacle)| {
         (lines[*index], tenants[*index].schema.to_string(), obstacle.to_string())
     }));
     refused.sort_by_key(|(line, ..)| *line);
@@ -178,7 +182,7 @@ async fn carry_out(
         create.check_server(&options, &report).await?;
         let tried = tried.map(|(index, tenant)| (lines[index], tenant));
         let to_create = foreseen(create, &prepared, tried, &mut refused);
-        return Ok(answer_dry_run(context, create, &to_create, &refused));
+        return Ok(answer_dry_run(context, create, &to_create, there, &refused));
     }
     let hooks = Hooks::of(context, create.database)?;
     let run_log = context.begin_run("create-tenant", create.database).await;
@@ -186,7 +190,8 @@ async fn carry_out(
     let observer = run_log.listening(verb, &report);
     let outcome = create.run(prepared, &options, &observer, context.signals.heed()).await;
     report.finish();
-    let outcome = outcome?;
+    let mut outcome = outcome?;
+    outcome.up_to_date += there;
     run_log.note_not_attempted(&outcome.not_attempted);
     let code = match is_one {
         true => one(context, create, &tenants[0], &outcome),
@@ -194,6 +199,11 @@ async fn carry_out(
     };
     let created = created(tried.map(|(_, tenant)| tenant), &outcome);
     hooks.created(context, &created, &facts(create), code).await
+}
+
+/// Whether nothing is missing of what a row asks for: the same file may be given again.
+fn is_there(obstacle: &Obstacle) -> bool {
+    matches!(obstacle, Obstacle::Exists { has_domains: true, .. })
 }
 
 /// Returns the tenants that would be created, with the files that would be applied; what cannot be
@@ -219,23 +229,29 @@ fn answer_dry_run(
     context: &Context,
     create: &CreateTenants<'_>,
     to_create: &[(&NewTenant, Vec<usize>)],
+    there: usize,
     refused: &[RefusedRow],
 ) -> ExitCode {
     let report = &context.report;
     say_refused(report, refused);
     plan_report::tenants(report, create, to_create);
-    if to_create.len() + refused.len() > 1 {
+    if to_create.len() + there + refused.len() > 1 {
         let verb = if create.adopt { "adopt" } else { "create" };
         let number = count(to_create.len(), "tenant");
         let refused = match refused.len() {
             0 => String::new(),
             refused => format!(", and refuse {}", count(refused, "row")),
         };
-        report.answer(format!("would {verb} {number}{refused}"));
+        let found = match there {
+            0 => String::new(),
+            there => format!(", and find {} there", grouped(there)),
+        };
+        report.answer(format!("would {verb} {number}{found}{refused}"));
     }
-    let fields = json!({ "tenants": to_create.len(), "refused": refused.len() });
+    let fields =
+        json!({ "tenants": to_create.len(), "already_there": there, "refused": refused.len() });
     report.object("dry_run", fields);
-    let outcome = Outcome { applied: to_create.len(), ..Outcome::default() };
+    let outcome = Outcome { applied: to_create.len(), up_to_date: there, ..Outcome::default() };
     migration_report::exit_code(&outcome, refused.len())
 }
 

@@ -18,6 +18,7 @@ use crate::tenant::{RunSeeds, Selection};
 /// tenants' migrations. No history records them: running a seed again runs it again.
 /// `create-tenant --seed` runs them in the transaction that makes the tenant.
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("shared", |it| it.hide(true)), mut_arg("all", |it| it.hide(true)))]
 pub(crate) struct SeedArgs {
     /// The seeds
     #[arg(required = true, value_name = "NAME")]

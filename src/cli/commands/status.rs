@@ -8,12 +8,13 @@ use crate::cli::command_line;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, CommandResult, disagreement_advice, worst_disagreement};
 use crate::cli::exit_code::ExitCode;
-use crate::cli::report::Report;
+use crate::cli::report::{Format, Report};
 use crate::cli::selection::SelectionArgs;
 use crate::cli::status_report;
 use crate::cli::text::few;
 use crate::migration::scaffold::FolderKind;
 use crate::migration::{MigrationSet, PlanOptions, State, Survey};
+use crate::name::SchemaName;
 use crate::tenant::{Migrate, Prepared};
 
 /// Show what each schema has and lacks
@@ -64,7 +65,8 @@ fn show(report: &Report, parts: &[(&MigrationSet, &Survey)], selection: &Selecti
     for (_, survey) in parts {
         status_report::objects(report, survey);
     }
-    if report.verbose && !report.is_json() && selection.single().is_none() {
+    let is_list = report.verbose || report.format == Format::Tsv;
+    if is_list && !report.is_json() && selection.single().is_none() {
         let header = ["schema", "state", "version", "pending"];
         let rows = parts.iter().flat_map(|(_, it)| status_report::rows(it));
         report.list("schema", &header, &rows.collect::<Vec<_>>());
@@ -106,11 +108,11 @@ fn conclude(
         is_clean &= survey.is_clean();
         needs_migrating |= survey.states().any(|(_, state)| matches!(state, State::Behind { .. }));
         for (why, schemas) in status_report::unreadable(survey) {
-            report.answer(format!("  unreadable: {why}\n    in {}", few(schemas.iter(), 5)));
+            explain(report, &format!("unreadable: {why}"), &schemas);
         }
         for disagreement in survey.disagreements() {
             let (what, schemas) = (set.describe(&disagreement.finding), disagreement.schemas);
-            report.answer(format!("  {what}\n    in {}", few(schemas.iter(), 5)));
+            explain(report, &what, &schemas);
             disagreements.push(what);
         }
     }
@@ -125,4 +127,13 @@ fn conclude(
         report.hint(format!("{command}{given} applies what is pending"));
     }
     if args.check && !is_clean { ExitCode::CheckFailed } else { ExitCode::Done }
+}
+
+/// Says what is wrong with some schemas; a list of tab-separated values has no place for it.
+fn explain(report: &Report, what: &str, schemas: &[SchemaName]) {
+    let text = format!("  {what}\n    in {}", few(schemas.iter(), 5));
+    match report.format {
+        Format::Tsv => report.always(text),
+        Format::Text | Format::Json => report.answer(text),
+    }
 }

@@ -421,14 +421,20 @@ fn url_hint(error: &UrlError) -> String {
 pub(crate) fn connect_hint(error: &ConnectError) -> Option<String> {
     let text = match error {
         ConnectError::Refused { source, place } => match source.code.as_str() {
-            "28P01" | "28000" => "check the user and the password in the database's URL".into(),
+            "28000" if source.message.contains("pg_hba.conf") => {
+                "the server's `pg_hba.conf` lets nobody in this way; it may want TLS (`sslmode=require`), \
+                 another user or another address"
+                    .into()
+            }
+            "28P01" | "28000" => "check the user, and the password in the database's URL, \
+                                  `PGPASSWORD` or `~/.pgpass`"
+                .into(),
             "3D000" => format!("create it with `createdb {}`", shell_word(&place.database)),
             "53300" => "wait for a free connection slot, or raise `max_connections`".into(),
             _ => return None,
         },
         ConnectError::Unreachable { reason, .. } if reason.starts_with("TLS:") => {
-            "let the server offer TLS, or leave `sslmode` out where the network is to be trusted"
-                .into()
+            tls_hint(reason)?.into()
         }
         ConnectError::Unreachable { .. } | ConnectError::NoAnswer { .. } => {
             "check that the server runs and that host and port are right".into()
@@ -437,6 +443,20 @@ pub(crate) fn connect_hint(error: &ConnectError) -> Option<String> {
         ConnectError::ReadOnly { .. } => "use the primary server's address".into(),
     };
     Some(text)
+}
+
+fn tls_hint(reason: &str) -> Option<&'static str> {
+    if reason.contains("does not support TLS") {
+        Some("let the server offer TLS, or leave `sslmode` out where the network is to be trusted")
+    } else if reason.contains("not valid for name") || reason.contains("NotValidForName") {
+        Some("use the name that the certificate is for, or `sslmode=verify-ca`")
+    } else if reason.contains("peer certificate") {
+        Some(
+            "name its authority's certificate with `sslrootcert`, or say `sslmode=require`, which asks for none",
+        )
+    } else {
+        None
+    }
 }
 
 fn registry_hint(error: &RegistryError) -> Option<String> {
@@ -461,6 +481,11 @@ fn registry_hint(error: &RegistryError) -> Option<String> {
         RegistryError::Sql(error) if error.is_lock_not_available() => {
             Some("somebody has locked what this reads; `tenantctl doctor` says who".into())
         }
+        RegistryError::Sql(error) if error.is("42501") => Some(
+            "the role that connects must be allowed to read and change the registry; its owner can \
+             `grant` that"
+                .into(),
+        ),
         RegistryError::Sql(_) => None,
     }
 }

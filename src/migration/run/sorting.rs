@@ -58,16 +58,24 @@ impl Run<'_> {
     }
 
     pub(super) fn plan(&self, history: History) -> Planned {
-        let folder = self.executor.migrations.folder();
-        let plan = match self.executor.options.mode {
+        let migrations = self.executor.migrations;
+        let mode = self.executor.options.mode;
+        let mut plan = match mode {
             // What its migrations make is there already, or will be told by a baseline.
             Mode::Adopt => Plan::default(),
-            Mode::Seed => Plan { pending: (0..folder.files().len()).collect(), ..Plan::default() },
-            _ => Plan::new(folder, &history, self.executor.plan),
+            Mode::Seed => Plan {
+                pending: (0..migrations.folder().files().len()).collect(),
+                ..Plan::default()
+            },
+            _ => Plan::new(migrations.folder(), &history, self.executor.plan),
+        };
+        let not_rehearsed = match mode {
+            Mode::Rehearse => plan.end_before(|file| migrations.is_no_transaction(file)),
+            _ => None,
         };
         let trial = self.trial(&plan.pending);
-        let weight = self.executor.migrations.weight(&plan.pending);
-        Planned { history, plan, trial, weight }
+        let weight = migrations.weight(&plan.pending);
+        Planned { history, plan, not_rehearsed, trial, weight }
     }
 
     /// Returns the one trial of all plans of the same files.
@@ -111,7 +119,7 @@ impl Run<'_> {
                 if planned.plan.refused {
                     let why = "it does not agree with the migration files".to_owned();
                     Err(Sorted::failed(schema, Cause::Unreadable(why)))
-                } else if planned.plan.pending.is_empty() && creation.is_none() {
+                } else if planned.is_empty() && creation.is_none() {
                     Err(Sorted::UpToDate)
                 } else {
                     Ok(Task { creation, ..Task::new(schema, planned) })

@@ -20,15 +20,27 @@ impl Run<'_> {
     }
 
     pub(super) fn applied(&self, task: &Task, elapsed: Duration) {
-        self.outcome.borrow_mut().applied += 1;
         let (schema, migrations) = (&task.schema, self.labels(task));
+        let label = |file| self.executor.migrations.label(file);
+        let not_rehearsed = task.planned.not_rehearsed.map(label);
+        self.note_applied(schema, not_rehearsed.as_deref());
         self.executor.observer.observe(&Event::Applied {
             schema,
             migrations: &migrations,
+            not_rehearsed: not_rehearsed.as_deref(),
             from: task.from,
             to: self.last_version(task),
             elapsed,
         });
+    }
+
+    fn note_applied(&self, schema: &SchemaName, not_rehearsed: Option<&str>) {
+        let mut outcome = self.outcome.borrow_mut();
+        outcome.applied += 1;
+        if let Some(migration) = not_rehearsed {
+            let schemas = outcome.rehearsed_up_to.entry(migration.to_owned()).or_default();
+            schemas.push(schema.clone());
+        }
     }
 
     fn last_version(&self, task: &Task) -> Option<i64> {

@@ -1,5 +1,6 @@
 //! Which database, and what is said when it cannot be reached: the same in every command.
 
+use std::io::{Read as _, Write as _};
 use std::process::Command;
 
 use crate::support::Project;
@@ -64,7 +65,7 @@ async fn a_wrong_password_is_not_shown_either() {
             error: could not connect to database `[database]` at 127.0.0.1:[port] as user `postgres`
               caused by: password authentication failed for user "postgres"
                 SQLSTATE 28P01
-            hint: check the user and the password in the database's URL
+            hint: check the user, and the password in the database's URL, `PGPASSWORD` or `~/.pgpass`
             [exit status: 5]
             "#);
         }
@@ -75,7 +76,7 @@ async fn a_wrong_password_is_not_shown_either() {
     error: could not connect to database `[database]` at 127.0.0.1:[port] as user `nobody_here`
       caused by: password authentication failed for user "nobody_here"
         SQLSTATE 28P01
-    hint: check the user and the password in the database's URL
+    hint: check the user, and the password in the database's URL, `PGPASSWORD` or `~/.pgpass`
     [exit status: 5]
     "#);
 }
@@ -176,6 +177,72 @@ async fn tls_that_is_demanded_is_never_done_without() {
             ");
         }
     }
+}
+
+#[tokio::test]
+async fn a_certificate_file_that_is_not_there_is_named() {
+    let project = Project::new().await;
+    // It offers TLS, and goes away then.
+    let server = answering(b"S");
+    let url = |file: &str| {
+        format!("postgres://me@127.0.0.1:{server}/db?sslmode=verify-ca&sslrootcert={file}")
+    };
+    let said = with_url(&project, &url("/no/such/ca.pem"));
+    insta::assert_snapshot!(said.replace(&server.to_string(), "[tls]"), @"
+    ------- stderr -------
+    error: could not connect to database `db` at 127.0.0.1:[tls] as user `me`: TLS: there is no file `/no/such/ca.pem`, which `sslrootcert` names
+    [exit status: 5]
+    ");
+}
+
+#[tokio::test]
+async fn what_answers_and_is_not_postgres_is_said_to_be_none() {
+    let project = Project::new().await;
+    let server = answering(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    let said = with_url(&project, &format!("postgres://me@127.0.0.1:{server}/db"));
+    insta::assert_snapshot!(said.replace(&server.to_string(), "[other]"), @"
+    ------- stderr -------
+    error: could not connect to database `db` at 127.0.0.1:[other] as user `me`: what answers there is not Postgres
+    hint: check that the server runs and that host and port are right
+    [exit status: 5]
+    ");
+}
+
+#[tokio::test]
+async fn a_url_may_say_how_long_to_wait() {
+    let project = Project::new().await;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let url = format!("postgres://me@127.0.0.1:{port}/db?sslmode=disable&connect_timeout=1");
+    let said = with_url(&project, &url);
+    insta::assert_snapshot!(said.replace(&port.to_string(), "[silent]"), @"
+    ------- stderr -------
+    error: could not connect to database `db` at 127.0.0.1:[silent] as user `me`: no answer within 1s
+    hint: check that the server runs and that host and port are right
+    [exit status: 5]
+    ");
+    let several = "postgres://me@one:5432,two:5432/db";
+    insta::assert_snapshot!(with_url(&project, several), @"
+    ------- stderr -------
+    error: the database URL cannot be read: it names several hosts, and can name only one
+    hint: it has the form `postgres://user:password@host:port/database`
+    [exit status: 2]
+    ");
+}
+
+/// Returns the port of a server that answers whatever it is sent with the same bytes.
+fn answering(bytes: &'static [u8]) -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 8];
+            let _ = stream.read_exact(&mut request);
+            let _ = stream.write_all(bytes);
+        }
+    });
+    port
 }
 
 #[tokio::test]

@@ -405,19 +405,18 @@ async fn many_come_from_a_file_each_with_its_answer() {
     project.run("create-tenant --schema there --domain there.example");
     project.write("tenants.csv", "schema_name,name,domain,paid_until\nacme,\"Acme, Inc.\",acme.example,2099-12-31\npg_x,X,,\nthere,,,\nglobex,G,there.example,\nhooli,H,,someday\ninitech,I,,\ninitech,Again,,\nshort\n");
     insta::assert_snapshot!(project.run("create-tenant --from tenants.csv --jobs 1"), @r#"
-    2 tenants created, 6 failed
+    2 tenants created, 1 already there, 5 failed
     ------- stderr -------
     acme: created with V1 `notes`
     initech: created with V1 `notes`
     error: line 3: `pg_x`: schema name `pg_x` begins with `pg_`, which Postgres reserves for itself
-    error: line 4: `there`: tenant `there` exists
     error: line 5: `globex`: domain `there.example` is taken by tenant `there`
     error: line 8: `initech`: schema `initech` is asked for twice
     error: line 9: it has 1 cell, and the header 4
     error: tenant `hooli` could not be created
       caused by: invalid input syntax for type date: "someday"
         SQLSTATE 22007
-    hint: mend what is wrong and create those again; a tenant is there whole or not at all
+    hint: mend what is wrong and give the same rows again: what is there is left alone, and a tenant is there whole or not at all
     [exit status: 4]
     "#);
     insta::assert_snapshot!(project.query("select schema_name, name, paid_until from tenants order by id").await, @"
@@ -436,7 +435,7 @@ async fn many_come_from_a_file_each_with_its_answer() {
     ------- stderr -------
     umbrella: created with V1 `notes`
     error: line 2: it is not JSON from column 2 on
-    hint: mend what is wrong and create those again; a tenant is there whole or not at all
+    hint: mend what is wrong and give the same rows again: what is there is left alone, and a tenant is there whole or not at all
     [exit status: 4]
     "#);
     insta::assert_snapshot!(project.run("create-tenant --from nothing.csv"), @"
@@ -460,6 +459,41 @@ async fn many_come_from_a_file_each_with_its_answer() {
     hint: its first line names the columns: `schema_name,name,domain`
     [exit status: 2]
     ");
+}
+
+#[tokio::test]
+async fn the_same_file_again_creates_what_is_left() {
+    let project = project().await;
+    let acme = "schema_name,name,domain\nacme,Acme,acme.example\n";
+    project.write("tenants.csv", acme);
+    project.run("create-tenant --from tenants.csv");
+    project.write("tenants.csv", &format!("{acme}globex,Globex,globex.example\nhooli,,\n"));
+    insta::assert_snapshot!(project.run("create-tenant --from tenants.csv --dry-run --quiet"), @"
+    would create tenant `globex` at globex.example
+    would create tenant `hooli`
+      each with 1 migration: V1 `notes`
+    would create 2 tenants, and find 1 there
+    ");
+    insta::assert_snapshot!(project.run("create-tenant --from tenants.csv --jobs 1"), @"
+    2 tenants created, 1 already there
+    ------- stderr -------
+    globex: created with V1 `notes`
+    hooli: created with V1 `notes`
+    ");
+    insta::assert_snapshot!(project.run("create-tenant --from tenants.csv"), @"3 tenants already there");
+    insta::assert_snapshot!(project.run("create-tenant --from tenants.csv --format json"), @r#"{"type":"summary","created":0,"up_to_date":3,"failed":0,"busy":0,"not_attempted":0,"exit_status":0}"#);
+
+    // The tenant is there, and what is asked for is not.
+    project.write("tenants.csv", "schema_name,domain\nacme,other.example\nglobex,acme.example\n");
+    insta::assert_snapshot!(project.run("create-tenant --from tenants.csv"), @"
+    2 tenants failed
+    ------- stderr -------
+    error: line 2: `acme`: tenant `acme` exists
+    error: line 3: `globex`: tenant `globex` exists
+    hint: mend what is wrong and give the same rows again: what is there is left alone, and a tenant is there whole or not at all
+    [exit status: 1]
+    ");
+    assert_eq!(project.query("select count(*) from domains").await, "2");
 }
 
 #[tokio::test]
