@@ -7,9 +7,9 @@
 use std::time::Duration;
 
 use super::change::{Change, ChangeError, Decision, must_change, must_hold};
+use super::details::tables_of;
 use super::domain_sql::Sql;
 use super::dropping::{MEMBERS_AT_ONCE, SchemaOid, drop_statement};
-use super::listing::list_tenants;
 use super::registry::{Registry, RegistryError};
 use super::selection::{Selection, SelectionError};
 use crate::event::{Event, Observer};
@@ -145,7 +145,7 @@ impl DeleteTenant<'_> {
         let mut connection = self.database.connect("tenantctl").await?;
         let names = vec![self.schema.to_string()];
         let selection = Selection { names, ..Selection::default() };
-        list_tenants(&mut connection, self.registry, &selection).await?;
+        selection.resolve(&mut connection, self.registry).await?;
         let found = self.find(&mut connection).await?;
         if let Some(schema) = found.schema.filter(|_| self.drop_schema) {
             self.check_name()?;
@@ -153,11 +153,12 @@ impl DeleteTenant<'_> {
         }
         let question = format!(
             "select (select json_agg(d.host order by d.host collate \"C\") from ({domains}) as d(host, s, p)), \
-               count(c.oid), coalesce(sum(pg_total_relation_size(c.oid)), 0)::int8 \
-             from pg_namespace n join pg_class c on c.relnamespace = n.oid and c.relkind in ('r', 'm', 'p', 'f') \
-             where n.nspname = {schema}",
+               t.tables, t.bytes from ({tables}) as t(tables, bytes)",
             domains = Sql(self.registry).list(&Sql(self.registry).is_schema(self.schema)),
-            schema = literal(self.schema.as_str()),
+            tables = tables_of(&format!(
+                "(select oid from pg_namespace where nspname = {})",
+                literal(self.schema.as_str())
+            )),
         );
         let rows = self.registry.ask(&mut connection, &question).await?;
         connection.close().await;

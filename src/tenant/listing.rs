@@ -54,16 +54,32 @@ pub async fn list_tenants(
 ) -> Result<Tenants, SelectionError> {
     selection.refuse_shared(registry)?;
     let columns = other_columns(connection, registry).await?;
-    let rows = registry.ask(connection, &question(registry, "true")).await?;
+    if !selection.names.is_empty() {
+        selection.refuse_unknown(&registry.schemas(connection).await?)?;
+    }
+    let rows =
+        registry.ask(connection, &question(registry, &condition(registry, selection))).await?;
     let mut tenants = read(registry, &rows);
-    let schemas: Vec<_> = tenants.iter().map(|it| it.schema.clone()).collect();
-    selection.refuse_unknown(&schemas)?;
     if let Some(condition) = &selection.condition {
         let holds = registry.schemas_where(connection, condition).await?;
         tenants.retain(|tenant| holds.contains(tenant.schema.as_str()));
     }
     tenants.retain(|tenant| selection.means_row(registry, &tenant.schema));
     Ok(Tenants { columns, tenants })
+}
+
+/// Returns a condition for [`question`] that holds for what `selection` may mean: a few names need no
+/// look at the others.
+fn condition(registry: &Registry, selection: &Selection) -> String {
+    if selection.names.is_empty() || !selection.matching.is_empty() {
+        return "true".into();
+    }
+    let names = registry.names();
+    let schema = identifier(&names.schema_name);
+    let shared = selection.shared.then_some(names.shared_schema.as_str());
+    let names = selection.names.iter().map(String::as_str).chain(shared);
+    let names: Vec<String> = names.map(literal).collect();
+    format!("t.{schema}::text in ({})", names.join(", "))
 }
 
 /// Returns the tenant that `host` leads to.
