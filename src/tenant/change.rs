@@ -276,6 +276,8 @@ pub(super) fn settings(server_version: u32, registry: &Registry, lock_timeout: &
         ("lock_timeout", lock_timeout),
         ("statement_timeout", "30s"),
         ("idle_in_transaction_session_timeout", "60s"),
+        // The planner takes what is asked of a large fleet's catalogs for worth it.
+        ("jit", "off"),
     ];
     if server_version >= 140_000 {
         settings.push(("client_connection_check_interval", "500ms"));
