@@ -21,7 +21,7 @@ pub(crate) struct Globals {
     )]
     pub(crate) database_url: Option<String>,
 
-    /// The configuration, instead of `tenantctl.toml` here or above
+    /// The configuration, instead of `tenantctl.toml` here or, within a git repository, above
     #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
     pub(crate) config: Option<PathBuf>,
 

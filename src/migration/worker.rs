@@ -475,7 +475,12 @@ impl Refused {
         let running = message.steps.get(complete).or(message.steps.last());
         let index = located.map(|(index, _)| index).or(running.map(|(_, index)| *index));
         let step = script.steps[index.expect("a message has a statement")].clone();
-        Self { step, offset: located.map(|(_, offset)| offset), error }
+        let offset = located.map(|(_, offset)| offset);
+        let error = match offset.is_some_and(|offset| offset >= step.sql.len()) {
+            true => error.at_end_of_input(),
+            false => error,
+        };
+        Self { step, offset, error }
     }
 
     /// Whether it may do another time what it did not now.

@@ -73,6 +73,15 @@ impl SqlError {
         Self(Box::new(SqlErrorFields { message, code, ..SqlErrorFields::default() }))
     }
 
+    /// Returns the error about a statement's end in the server's words for that: what it met there is
+    /// a semicolon that is not the statement's.
+    pub(crate) fn at_end_of_input(mut self) -> Self {
+        if self.0.message == r#"syntax error at or near ";""# {
+            self.0.message = "syntax error at end of input".into();
+        }
+        self
+    }
+
     /// Whether this is the SQLSTATE `code`.
     pub fn is(&self, code: &str) -> bool {
         self.code == code

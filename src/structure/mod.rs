@@ -220,3 +220,15 @@ impl Order {
         first.is_some_and(|it| !it.contains(" owner to "))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_questions_are_asked_with_the_schema_alone_as_the_path_and_not_compiled() {
+        let questions = questions(&SchemaName::registered("Eha"));
+        insta::assert_snapshot!(questions[0], @r#"select set_config('search_path', '"Eha"', true), set_config('jit', 'off', true)"#);
+        assert!(questions[1].contains("where nspname = 'Eha'"));
+    }
+}

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::change::{Change, ChangeError, Decision, must_change, must_hold};
-use super::details::tables_of;
+use super::details::tables_and_bytes;
 use super::domain_sql::Sql;
 use super::dropping::{MEMBERS_AT_ONCE, SchemaOid, drop_statement};
 use super::registry::{Registry, RegistryError};
@@ -44,8 +44,8 @@ pub struct Doomed {
     pub domains: Vec<String>,
     /// How many tables its schema has; `None` where there is no schema.
     pub tables: Option<usize>,
-    /// How much room they take on disk, in bytes.
-    pub bytes: u64,
+    /// How much room they take on disk, in bytes; `None` where somebody has locked one of them.
+    pub bytes: Option<u64>,
     /// Whether an earlier run has begun to drop them.
     pub is_being_deleted: bool,
 }
@@ -152,21 +152,16 @@ impl DeleteTenant<'_> {
             self.refuse_outside(&mut connection, schema).await?;
         }
         let question = format!(
-            "select (select json_agg(d.host order by d.host collate \"C\") from ({domains}) as d(host, s, p)), \
-               t.tables, t.bytes from ({tables}) as t(tables, bytes)",
-            domains = Sql(self.registry).list(&Sql(self.registry).is_schema(self.schema)),
-            tables = tables_of(&format!(
-                "(select oid from pg_namespace where nspname = {})",
-                literal(self.schema.as_str())
-            )),
+            "select json_agg(d.host order by d.host collate \"C\") from ({}) as d(host, s, p)",
+            Sql(self.registry).list(&Sql(self.registry).is_schema(self.schema)),
         );
         let rows = self.registry.ask(&mut connection, &question).await?;
+        let (tables, bytes) = tables_and_bytes(&mut connection, self.registry, self.schema).await?;
         connection.close().await;
-        let row = &rows[0];
         Ok(Doomed {
-            domains: serde_json::from_str(row.text(0)).unwrap_or_default(),
-            tables: found.schema.map(|_| number(row, 1)),
-            bytes: row.number(2).unwrap_or_default().unsigned_abs(),
+            domains: serde_json::from_str(rows[0].text(0)).unwrap_or_default(),
+            tables: found.schema.map(|_| tables),
+            bytes,
             is_being_deleted: found.is_being_deleted,
         })
     }

@@ -184,7 +184,10 @@ fn object(delete: &DeleteTenant<'_>, doomed: &Doomed) -> String {
 
 fn contents(doomed: &Doomed) -> String {
     let tables = count(doomed.tables.unwrap_or_default(), "table");
-    format!("{tables}, {}", HumanBytes(doomed.bytes))
+    match doomed.bytes {
+        Some(bytes) => format!("{tables}, {}", HumanBytes(bytes)),
+        None => tables,
+    }
 }
 
 /// Says how far it is.

@@ -62,7 +62,8 @@ fn show(report: &Report, details: &TenantDetails, survey: Option<&Survey>) {
     if let Some(contents) = &details.contents {
         rows.push(row("owner", Some(contents.owner.clone())));
         rows.push(row("tables", Some(contents.tables.to_string())));
-        rows.push(row("size", Some(HumanBytes(contents.bytes).to_string())));
+        let size = contents.bytes.map(|bytes| HumanBytes(bytes).to_string());
+        rows.push(row("size", size.or(Some("not known: a table is locked".into()))));
     }
     report.list("tenant", &["field", "value"], &rows);
 }
@@ -85,6 +86,6 @@ fn fields(details: &TenantDetails, survey: Option<&Survey>) -> Value {
         "migrations": survey.map(status_report::one),
         "owner": contents.map(|it| &it.owner),
         "tables": contents.map(|it| it.tables),
-        "bytes": contents.map(|it| it.bytes),
+        "bytes": contents.and_then(|it| it.bytes),
     })
 }

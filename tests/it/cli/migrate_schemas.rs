@@ -252,6 +252,7 @@ async fn what_ends_too_early_is_shown_at_its_end() {
     project.tenant_migration("V1__notes.sql", "create table notes (\n    id int\n\n");
     let shown = project.run("migrate-schemas --tenants");
     assert!(shown.contains("V1__notes.sql:2:10\n"), "{shown}");
+    assert!(shown.contains("caused by: syntax error at end of input\n"), "{shown}");
 }
 
 #[tokio::test]

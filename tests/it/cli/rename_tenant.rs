@@ -198,3 +198,15 @@ async fn all_there_is_to_say_of_a_tenant_is_shown() {
     [exit status: 2]
     ");
 }
+
+#[tokio::test]
+async fn a_tenant_with_a_locked_table_is_shown_without_its_size() {
+    let project = project().await;
+    let blocker = project.blocker("lock table acme.notes in access exclusive mode").await;
+    let said = project.run("show-tenant acme --format json");
+    assert!(said.contains(r#""tables":1,"bytes":null"#), "{said}");
+    let said = project.run("show-tenant acme");
+    assert!(said.contains("tables\t1\nsize\tnot known: a table is locked"), "{said}");
+    insta::assert_snapshot!(project.run("delete-tenant acme --drop-schema --yes --dry-run"), @"would delete tenant `acme` with 1 domain (acme.example) and its schema: 1 table");
+    blocker.release().await;
+}
