@@ -467,7 +467,7 @@ async fn the_same_file_again_creates_what_is_left() {
     let acme = "schema_name,name,domain\nacme,Acme,acme.example\n";
     project.write("tenants.csv", acme);
     project.run("create-tenant --from tenants.csv");
-    project.write("tenants.csv", &format!("{acme}globex,Globex,globex.example\nhooli,,\n"));
+    project.write("tenants.csv", format!("{acme}globex,Globex,globex.example\nhooli,,\n"));
     insta::assert_snapshot!(project.run("create-tenant --from tenants.csv --dry-run --quiet"), @"
     would create tenant `globex` at globex.example
     would create tenant `hooli`
