@@ -168,33 +168,26 @@ pub(crate) async fn read_over(
     let (tables, _) = try_join(first, try_join_all(others)).await?;
     let Reading { tables: with_table, digests, read_by, .. } =
         reading.into_inner().expect("set by the first");
-    let digests: Vec<Digest> = digests.take().into_iter().flatten().collect();
+    let mut digests: Vec<Digest> = digests.take().into_iter().flatten().collect();
     let mut fleet = Fleet {
         schemas: Vec::with_capacity(schemas.len()),
         histories: vec![History::default()],
         read_by: read_by.into_inner(),
     };
-    let known = distinct(lane, &with_table, &digests, &mut fleet.histories).await?;
+    let known = distinct(lane, &with_table, &mut digests, &mut fleet.histories).await?;
+    let mut gone = gone(lane, &with_table, &digests).await?;
 
     let mut digests = digests.into_iter();
     for (schema, table) in schemas.iter().zip(tables) {
         let found = match table {
-            Table::NoSchema => Found::NoSchema,
-            Table::BeingDeleted => Found::BeingDeleted,
-            Table::Absent => Found::History(0),
-            Table::Foreign => Found::Unreadable(foreign()),
             Table::Present(width) => match digests.next().expect("one per table") {
-                Ok(digest) => known
-                    .get(&(digest, width))
-                    .map_or_else(|| Found::Unreadable(changing()), |&index| Found::History(index)),
-                Err(error) if error.is_lock_not_available() => Found::Locked,
-                // A column is not there, or not of a type of which there is a digest.
-                Err(error) if error.is("42703") || error.is("42883") => {
-                    Found::Unreadable(foreign())
-                }
-                Err(error) if error.is("42501") => Found::Unreadable(forbidden()),
-                Err(error) => Found::Unreadable(error.message.clone()),
+                Ok(digest) => Found::History(known[&(digest, width)]),
+                Err(error) => match gone.remove(schema) {
+                    Some(table) => found(&table),
+                    None => found_instead(&error),
+                },
             },
+            table => found(&table),
         };
         // `search_path = "$user"` means the schema named like the role.
         let found = match schema.as_str() {
@@ -204,6 +197,28 @@ pub(crate) async fn read_over(
         fleet.schemas.push((schema.clone(), found));
     }
     Ok(fleet)
+}
+
+/// Returns what a schema is of whose history the catalog says enough.
+fn found(table: &Table) -> Found {
+    match table {
+        Table::NoSchema => Found::NoSchema,
+        Table::BeingDeleted => Found::BeingDeleted,
+        Table::Absent => Found::History(0),
+        Table::Foreign => Found::Unreadable(foreign()),
+        Table::Present(_) => Found::Unreadable(changing()),
+    }
+}
+
+/// Returns what a schema is whose history could not be read.
+fn found_instead(error: &SqlError) -> Found {
+    match error.code.as_str() {
+        _ if error.is_lock_not_available() => Found::Locked,
+        // A column is not there, or not of a type of which there is a digest.
+        "42703" | "42883" => Found::Unreadable(foreign()),
+        "42501" => Found::Unreadable(forbidden()),
+        _ => Found::Unreadable(error.message.clone()),
+    }
 }
 
 fn users() -> String {
@@ -359,29 +374,84 @@ async fn digest(lane: &mut Lane, part: &[&SchemaName]) -> Result<Vec<Digest>, Lo
 }
 
 /// Reads one history for each distinct digest, and returns where each is in `histories`.
+///
+/// The schema whose history is to be read may have another one by now, or be gone. That is its new
+/// digest then, and another schema with the old one is asked.
 async fn distinct(
     lane: &mut Lane,
     tables: &[(SchemaName, Width)],
-    digests: &[Digest],
+    digests: &mut [Digest],
     histories: &mut Vec<History>,
 ) -> Result<HashMap<(String, Width), usize>, LookError> {
-    let mut wanted: HashMap<(String, Width), &SchemaName> = HashMap::new();
-    for ((schema, width), digest) in tables.iter().zip(digests) {
+    let mut wanted: HashMap<(String, Width), Vec<usize>> = HashMap::new();
+    for (index, ((_, width), digest)) in tables.iter().zip(&*digests).enumerate() {
         if let Ok(digest) = digest {
-            wanted.entry((digest.clone(), *width)).or_insert(schema);
+            wanted.entry((digest.clone(), *width)).or_default().push(index);
         }
     }
-    let wanted: Vec<_> =
-        wanted.into_iter().map(|((_, width), schema)| (schema.clone(), width)).collect();
     let mut known = HashMap::new();
-    for chunk in wanted.chunks(HISTORIES_PER_MESSAGE) {
-        for (digest, history) in whole(lane, chunk).await? {
-            let width = history.width.expect("read from a table");
-            known.insert((digest, width), histories.len());
-            histories.push(history);
+    while !wanted.is_empty() {
+        let asked: Vec<usize> = wanted.values_mut().filter_map(Vec::pop).collect();
+        for chunk in asked.chunks(HISTORIES_PER_MESSAGE) {
+            for (index, read) in whole_or_error(lane, tables, chunk).await? {
+                let width = tables[index].1;
+                digests[index] = read.map(|(digest, history)| {
+                    known.entry((digest.clone(), width)).or_insert_with(|| {
+                        histories.push(history);
+                        histories.len() - 1
+                    });
+                    digest
+                });
+            }
         }
+        wanted.retain(|digest, schemas| !known.contains_key(digest) && !schemas.is_empty());
     }
     Ok(known)
+}
+
+/// Returns what the catalog says by now of those whose history was there and is not.
+async fn gone(
+    lane: &mut Lane,
+    with_table: &[(SchemaName, Width)],
+    digests: &[Digest],
+) -> Result<HashMap<SchemaName, Table>, LookError> {
+    let is_gone = |digest: &Digest| digest.as_ref().is_err_and(|error| error.is("42P01"));
+    let gone = with_table.iter().zip(digests).filter(|(_, digest)| is_gone(digest));
+    let gone: Vec<SchemaName> = gone.map(|((schema, _), _)| schema.clone()).collect();
+    let tables = tables(lane, &gone).await?;
+    Ok(gone.into_iter().zip(tables).collect())
+}
+
+/// A history with its digest, or why it could not be read.
+type Whole = Result<(String, History), SqlError>;
+
+/// Reads whole histories of `tables`, together or, where the server refuses that, one by one.
+async fn whole_or_error(
+    lane: &mut Lane,
+    tables: &[(SchemaName, Width)],
+    indexes: &[usize],
+) -> Result<Vec<(usize, Whole)>, LookError> {
+    let tables_of = |indexes: &[usize]| -> Vec<_> {
+        indexes.iter().map(|&index| tables[index].clone()).collect()
+    };
+    match whole(lane, &tables_of(indexes)).await {
+        Ok(read) => return Ok(indexes.iter().copied().zip(read.into_iter().map(Ok)).collect()),
+        Err(LookError::Sql(error)) if indexes.len() == 1 => {
+            return Ok(vec![(indexes[0], Err(error))]);
+        }
+        Err(LookError::Sql(_)) => {}
+        Err(lost) => return Err(lost),
+    }
+    let mut all = Vec::with_capacity(indexes.len());
+    for &index in indexes {
+        let read = match whole(lane, &tables_of(&[index])).await {
+            Ok(mut read) => Ok(read.pop().expect("one was asked for")),
+            Err(LookError::Sql(error)) => Err(error),
+            Err(lost) => return Err(lost),
+        };
+        all.push((index, read));
+    }
+    Ok(all)
 }
 
 /// Reads whole histories, each with the digest by which it was found, of the same snapshot. The first

@@ -2,6 +2,7 @@
 
 use std::process::Output;
 
+use crate::support::proxy::{Lose, Proxy};
 use crate::support::{Program, Project, eventually};
 
 impl Project {
@@ -175,4 +176,62 @@ async fn what_another_run_did_is_not_done_again() {
     acme: already up to date
     ");
     assert_eq!(project.versions().await, "V1: 1");
+}
+
+/// Starts a run that has read all digests, and does so much before it reads a history.
+async fn while_it_looks(project: &Project, meanwhile: impl AsyncFnOnce()) -> Output {
+    let hold = "union all select 0, version";
+    let proxy = Proxy::start(project.database(), Lose::Nothing { hold });
+    let mut command = project.command("migrate-schemas --tenants --jobs 1");
+    command.env("DATABASE_URL", proxy.url());
+    let program = project.start_command(command);
+    eventually("it is about to read a history", async || proxy.holds()).await;
+    meanwhile().await;
+    proxy.release();
+    program.ends()
+}
+
+#[tokio::test]
+async fn a_history_that_changes_while_the_fleet_is_looked_at_is_that_schemas_alone() {
+    let project = Project::with_tenants(["a", "b", "c", "d"]).await;
+    project.tenant_migration("V1__one.sql", "create table one ()");
+    project.migrate();
+    project.tenant_migration("V2__two.sql", "create table two ()");
+    let output = while_it_looks(&project, async || {
+        project.run("migrate-schemas --schema a --schema b --schema d");
+    })
+    .await;
+    insta::assert_snapshot!(project.shown(&output), @"
+    1 schema migrated, 3 up to date
+    ------- stderr -------
+    a: already up to date
+    b: already up to date
+    c: applied V2 `two`
+    ");
+    assert_eq!(project.versions().await, "V2: 4");
+}
+
+#[tokio::test]
+async fn a_tenant_that_is_deleted_while_the_fleet_is_looked_at_is_missed_alone() {
+    let project = Project::with_tenants(["a", "b", "c", "d"]).await;
+    project.tenant_migration("V1__one.sql", "create table one ()");
+    project.migrate();
+    project.tenant_migration("V2__two.sql", "create table two ()");
+    let output = while_it_looks(&project, async || {
+        project.run("delete-tenant a --drop-schema --yes");
+        project.run("delete-tenant d --drop-schema --yes");
+    })
+    .await;
+    insta::assert_snapshot!(project.shown(&output), @"
+    2 schemas migrated, 2 failed
+    ------- stderr -------
+    b: applied V2 `two`
+    c: applied V2 `two`
+    error: 2 schemas: a, d could not be migrated
+      caused by: there is no such schema
+        the registry has a row for it: make the schema anew with `create schema` in psql, or remove the row there
+    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --jobs 1 --schema=a --schema=d`
+    [exit status: 4]
+    ");
+    assert_eq!(project.versions().await, "V2: 2");
 }

@@ -1,12 +1,13 @@
 //! A network that can be cut: a proxy between the program and the server that counts the
 //! protocol's messages, and loses the one it was told to lose (Postgres documentation, "Message
-//! Formats").
+//! Formats"), or holds it up.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use tenantctl::pg::server::ServerConnection;
 
@@ -29,6 +30,8 @@ pub(crate) enum Lose {
     /// Every start-up message of a connection that wants to know whether it leads straight to the
     /// server, as a pooler might.
     Direct,
+    /// None; but the first question with these words in it is held up until [`Proxy::release`].
+    Nothing { hold: &'static str },
 }
 
 struct Wire {
@@ -37,6 +40,8 @@ struct Wire {
     /// Messages so far, of those that are counted.
     seen: AtomicUsize,
     lost: AtomicUsize,
+    held: AtomicBool,
+    released: AtomicBool,
 }
 
 impl Proxy {
@@ -49,6 +54,8 @@ impl Proxy {
             lose,
             seen: AtomicUsize::new(0),
             lost: AtomicUsize::new(0),
+            held: AtomicBool::new(false),
+            released: AtomicBool::new(false),
         });
         let shared = wire.clone();
         // It ends with the test's process.
@@ -75,6 +82,16 @@ impl Proxy {
     /// Returns whether the message came, and was lost.
     pub(crate) fn has_lost(&self) -> bool {
         self.wire.lost.load(Ordering::SeqCst) > 0
+    }
+
+    /// Returns whether the message came, and is held up.
+    pub(crate) fn holds(&self) -> bool {
+        self.wire.held.load(Ordering::SeqCst)
+    }
+
+    /// Lets the message go on its way.
+    pub(crate) fn release(&self) {
+        self.wire.released.store(true, Ordering::SeqCst);
     }
 }
 
@@ -114,6 +131,15 @@ impl Wire {
     fn lets_through(&self, migrates: bool, message: &[u8]) -> bool {
         let count = || self.seen.fetch_add(1, Ordering::SeqCst);
         let is_lost = match self.lose {
+            Lose::Nothing { hold } => {
+                let is_meant = String::from_utf8_lossy(message).contains(hold);
+                if is_meant && !self.held.swap(true, Ordering::SeqCst) {
+                    while !self.released.load(Ordering::SeqCst) {
+                        thread::sleep(Duration::from_millis(5));
+                    }
+                }
+                false
+            }
             // The first row that is written is that of the run.
             Lose::WrittenDown => {
                 !migrates
