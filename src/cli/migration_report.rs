@@ -337,7 +337,7 @@ fn summarise(report: &Report, mode: Mode, outcome: &Outcome, refused: usize, cod
         "exit_status": code.number(),
     });
     if mode == Mode::Rehearse {
-        fields["rehearsed_in_part"] = outcome.rehearsed_in_part().into();
+        fields["ended_early"] = outcome.ended_early().into();
     }
     report.object("summary", fields);
 }
@@ -367,10 +367,10 @@ fn noun(mode: Mode) -> &'static str {
 /// Returns `3 schemas migrated, 1 up to date, 1 failed`.
 fn summary(mode: Mode, outcome: &Outcome, refused: usize) -> String {
     let noun = noun(mode);
-    let in_part = outcome.rehearsed_in_part();
+    let in_part = outcome.ended_early();
     let parts = [
         (outcome.applied - in_part, done(mode)),
-        (in_part, "rehearsed in part"),
+        (in_part, "not rehearsed to the end"),
         (outcome.up_to_date, unchanged(mode)),
         (outcome.failed.len() + refused, "failed"),
         (outcome.busy.len(), "busy"),

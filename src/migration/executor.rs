@@ -135,7 +135,7 @@ impl Outcome {
     }
 
     /// Returns how many schemas were rehearsed up to a file that runs in no transaction.
-    pub fn rehearsed_in_part(&self) -> usize {
+    pub fn ended_early(&self) -> usize {
         self.rehearsed_up_to.values().map(Vec::len).sum()
     }
 

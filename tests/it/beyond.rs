@@ -69,7 +69,7 @@ async fn a_rehearsal_finds_it_as_well_and_json_names_all() {
     {"type":"failed","schema":"acme","message":"it changed what is not the schema's: the dropped function public.rate()","migration":"V1 `a`","file":"migrations/tenant/V1__a.sql","line":1,"column":72,"sqlstate":null,"detail":null,"hint":null,"left_behind":[]}
     {"type":"not_attempted","schema":"globex"}
     {"type":"not_attempted","schema":"hooli"}
-    {"type":"summary","rehearsed":0,"up_to_date":0,"failed":1,"busy":0,"not_attempted":2,"exit_status":1,"rehearsed_in_part":0}
+    {"type":"summary","rehearsed":0,"up_to_date":0,"failed":1,"busy":0,"not_attempted":2,"exit_status":1,"ended_early":0}
     ------- stderr -------
     error: migration V1 `a` could not be applied to schema `acme`
       caused by: it changed what is not the schema's: the dropped function public.rate()

@@ -329,14 +329,14 @@ async fn a_rehearsal_ends_before_it_and_says_so() {
     );
     project.tenant_migration("V4__wrong.sql", "alter table orders add column price int");
     insta::assert_snapshot!(project.run("migrate-schemas --tenants --rehearse"), @"
-    1 schema rehearsed in part
+    1 schema not rehearsed to the end
     ------- stderr -------
     acme: could apply V2 `price`; cannot rehearse V3 `alone`
     warning: not rehearsed: V3 `alone`, which runs in no transaction, and what follows it, in 1 schema: acme
     ");
     insta::assert_snapshot!(project.run("migrate-schemas --tenants --rehearse --format json --quiet"), @r#"
     {"type":"rehearsed","schema":"acme","migrations":["V2 `price`"],"seconds":[time],"not_rehearsed":"V3 `alone`"}
-    {"type":"summary","rehearsed":1,"up_to_date":0,"failed":0,"busy":0,"not_attempted":0,"exit_status":0,"rehearsed_in_part":1}
+    {"type":"summary","rehearsed":1,"up_to_date":0,"failed":0,"busy":0,"not_attempted":0,"exit_status":0,"ended_early":1}
     ------- stderr -------
     warning: not rehearsed: V3 `alone`, which runs in no transaction, and what follows it, in 1 schema: acme
     "#);
@@ -344,7 +344,7 @@ async fn a_rehearsal_ends_before_it_and_says_so() {
 
     project.run("migrate-schemas --tenants --to 2");
     insta::assert_snapshot!(project.run("migrate-schemas --tenants --rehearse"), @"
-    1 schema rehearsed in part
+    1 schema not rehearsed to the end
     ------- stderr -------
     acme: cannot rehearse V3 `alone`
     warning: not rehearsed: V3 `alone`, which runs in no transaction, and what follows it, in 1 schema: acme
