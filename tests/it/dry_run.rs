@@ -107,7 +107,7 @@ async fn a_tenant_would_be_created_with_what_is_there() {
     ");
     insta::assert_snapshot!(project.run("create-tenant --schema initech --domain initech.example --dry-run --format json"), @r#"
     {"type":"tenant","schema":"initech","domains":["initech.example"],"adopted":false,"migrations":["V1 `create_users`","V2 `notes`"],"seeds":[],"dry_run":true}
-    {"type":"dry_run","tenants":1,"refused":0}
+    {"type":"dry_run","tenants":1,"already_there":0,"refused":0}
     "#);
     insta::assert_snapshot!(project.run("create-tenant --schema old --adopt --dry-run"), @"would adopt tenant `old`");
 }
@@ -123,18 +123,13 @@ async fn many_tenants_would_be_created_but_those_that_cannot() {
     would create tenant `hooli` at hooli.example
     would create tenant `pied` at pied.example
       each with 2 migrations: V1 `create_users`, V2 `notes`
-    would create 2 tenants, and refuse 2 rows
+    would create 2 tenants, and find 1 there, and refuse 1 row
     ------- stderr -------
-    error: line 3: `acme`: tenant `acme` exists
     error: line 5: `x`: domain `acme.example` is taken by tenant `acme`
     [exit status: 4]
     ");
     project.write("tenants.csv", "schema_name\nacme\n");
-    insta::assert_snapshot!(project.run("create-tenant --from tenants.csv --dry-run"), @"
-    ------- stderr -------
-    error: line 2: `acme`: tenant `acme` exists
-    [exit status: 1]
-    ");
+    insta::assert_snapshot!(project.run("create-tenant --from tenants.csv --dry-run"), @"would create 0 tenants, and find 1 there");
 }
 
 #[tokio::test]

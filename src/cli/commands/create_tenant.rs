@@ -235,7 +235,7 @@ fn answer_dry_run(
     let report = &context.report;
     say_refused(report, refused);
     plan_report::tenants(report, create, to_create);
-    if to_create.len() + there + refused.len() > 1 {
+    if there > 0 || to_create.len() + refused.len() > 1 {
         let verb = if create.adopt { "adopt" } else { "create" };
         let number = count(to_create.len(), "tenant");
         let refused = match refused.len() {
