@@ -209,6 +209,22 @@ impl Queue {
         self.changed.notify_waiters();
     }
 
+    /// Wakes whoever waits for a change.
+    pub(super) fn wake(&self) {
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until something has changed.
+    pub(super) async fn changes(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Whether [`Self::next`] has a task, or waits for one.
+    pub(super) fn has_tasks(&self) -> bool {
+        let may_start = || self.fresh.borrow().iter().any(Task::may_start);
+        !self.is_stopped() && (may_start() || self.soonest().is_some() || self.is_held_up())
+    }
+
     /// Puts a busy task at the back of the line, to be tried after a pause of random length
     /// ("full jitter"), so that those who wait for the same lock do not come back together.
     pub(super) fn defer(&self, task: Task) {

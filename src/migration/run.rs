@@ -31,6 +31,10 @@ use crate::pg::Session;
 /// every table would otherwise grow to hundreds of megabytes.
 const WEIGHT_PER_CONNECTION: usize = 10_000;
 
+/// The worker that connects before the others, and leaves after them: over its connection it can be
+/// told of what all of them have committed.
+const FIRST: usize = 0;
+
 /// One run's state, shared by its workers.
 struct Run<'a> {
     executor: Executor<'a>,
@@ -41,6 +45,8 @@ struct Run<'a> {
     watch: Watch,
     outcome: RefCell<Outcome>,
     workers: Cell<usize>,
+    /// Whether the worker whose connection opened first is still there.
+    first_is_there: Cell<bool>,
     last_contact: Cell<Instant>,
     reconnecting: Cell<bool>,
     failures: RefCell<Vec<Rc<Failure>>>,
@@ -80,6 +86,7 @@ impl<'a> Run<'a> {
             watch: Watch::default(),
             outcome: RefCell::default(),
             workers: Cell::new(0),
+            first_is_there: Cell::new(false),
             last_contact: Cell::new(Instant::now()),
             reconnecting: Cell::new(false),
             failures: RefCell::default(),
@@ -115,6 +122,8 @@ impl<'a> Run<'a> {
             () = self.executor.interrupt.wait_for(Urgency::Now) => return,
         }
         self.workers.set(self.workers.get() - 1);
+        self.first_is_there.set(self.first_is_there.get() && number != FIRST);
+        self.queue.wake();
         worker.close().await;
     }
 
@@ -130,7 +139,7 @@ impl<'a> Run<'a> {
                 goes_on = self.attend(worker, task, &mut trials).await;
                 self.under_way.borrow_mut().remove(&number);
             }
-            if !goes_on || !self.settle(worker).await {
+            if !goes_on || !self.settle(number, worker).await {
                 return;
             }
         }
@@ -191,7 +200,7 @@ impl<'a> Run<'a> {
                         return false;
                     }
                     if error.is_too_many_clients() {
-                        self.executor.spare.make_room().await;
+                        self.make_room().await;
                     }
                     if !self.may_reconnect(&error).await {
                         self.queue.give_back(task);

@@ -185,11 +185,20 @@ impl Database {
                     None => error::reason(error),
                 }
             }
-            sqlx::Error::Protocol(_) => "what answers there is not Postgres".into(),
+            sqlx::Error::Protocol(text) if is_of_a_stranger(text) => {
+                "what answers there is not Postgres".into()
+            }
             other => error::reason(other),
         };
         ConnectError::Unreachable { place, reason }
     }
+}
+
+/// Whether this is what sqlx says of an answer that Postgres never gives.
+fn is_of_a_stranger(text: &str) -> bool {
+    ["unexpected response from SSLRequest", "unknown message type"]
+        .iter()
+        .any(|it| text.contains(it))
 }
 
 /// Whether the URL names hosts separated by commas, as libpq's may.

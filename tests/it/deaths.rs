@@ -2,6 +2,7 @@
 //! running again finishes.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::net::TcpListener;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -308,6 +309,25 @@ async fn what_a_crash_has_lost_is_done_again_and_told_of_once() {
     let entries = "select count(*), count(distinct schema_name) from tenantctl.run_entries \
         where run = (select max(id) from tenantctl.runs)";
     assert_eq!(project.query(entries).await, "400|400");
+}
+
+#[tokio::test]
+async fn what_no_crash_can_have_lost_is_not_looked_up() {
+    let server = OwnServer::start(&[("log_statement", "all")]);
+    let project = Project::new_on(&server.connection()).await;
+    project.add_many_tenants(40).await;
+    project.tenant_migration("V1__notes.sql", "create table notes (id int)");
+    project.run("migrate-schemas --tenants --quiet");
+    let log = server.data().with_file_name("log");
+    let looks = || fs::read_to_string(&log).unwrap().matches("with histories as").count();
+    for version in 2..=4 {
+        let (file, before) = (format!("V{version}__more.sql"), looks());
+        project.tenant_migration(&file, &format!("alter table notes add column c{version} int"));
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(project.run("migrate-schemas --tenants --quiet --jobs 4"), @"40 schemas migrated");
+        }
+        assert_eq!(looks() - before, 1);
+    }
 }
 
 #[tokio::test]

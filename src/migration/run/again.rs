@@ -43,6 +43,12 @@ impl After {
 }
 
 impl Run<'_> {
+    /// Gives up the spare connection's place, and that of a worker that only waits for the others.
+    pub(super) async fn make_room(&self) {
+        self.executor.spare.make_room().await;
+        self.queue.wake();
+    }
+
     /// Reads a schema's history again and returns what is left to do for it, if anything.
     pub(super) async fn look_again(
         &self,
@@ -138,7 +144,7 @@ impl Run<'_> {
                 }
                 Err(LookError::Connect(error)) => {
                     if error.is_too_many_clients() {
-                        self.executor.spare.make_room().await;
+                        self.make_room().await;
                     }
                     if !self.may_reconnect(&error).await {
                         match after {

@@ -17,9 +17,10 @@ use tokio::time::Instant;
 
 use super::super::executor::Mode;
 use super::super::history::{Found, LookError};
+use super::super::interrupt::Urgency;
 use super::super::queue::Task;
 use super::super::worker::Worker;
-use super::Run;
+use super::{FIRST, Run};
 use crate::name::SchemaName;
 use crate::pg::Incomplete;
 
@@ -132,14 +133,25 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Tells of everything that has been committed by now, once it is sure. Returns whether some of
-    /// it is to be done again: the server has lost it in a crash.
-    pub(super) async fn settle(&self, worker: &mut Worker<'_>) -> bool {
+    /// Tells of everything that has been committed by now, once it is sure. Returns whether there is
+    /// something to do again: the server has lost it in a crash, or another worker has given it back.
+    ///
+    /// The first worker waits for the others. What they may not vouch for is left to it.
+    pub(super) async fn settle(&self, number: usize, worker: &mut Worker<'_>) -> bool {
+        if number == FIRST && self.others_have_left_work().await {
+            return true;
+        }
         while !self.unflushed.is_empty() {
+            if number != FIRST && self.first_is_waiting() {
+                return false;
+            }
             let sent = Instant::now();
             match worker.flush().await {
                 Ok(()) => {
                     self.vouch(worker, sent);
+                    if number != FIRST && self.first_is_there.get() {
+                        return false;
+                    }
                     return self.look_up(worker, sent).await;
                 }
                 Err(Incomplete::Lost(error)) if self.may_reconnect(&error).await => {}
@@ -150,6 +162,23 @@ impl<'a> Run<'a> {
                     return self.look_up(worker, sent).await;
                 }
             }
+        }
+        false
+    }
+
+    /// Whether the first worker is about to settle, as soon as all others have left.
+    fn first_is_waiting(&self) -> bool {
+        self.first_is_there.get() && !self.under_way.borrow().contains_key(&FIRST)
+    }
+
+    /// Waits until the other workers have left, or until there is work again; returns whether there is.
+    /// Where the server has no place for another's connection, the wait is over as well.
+    async fn others_have_left_work(&self) -> bool {
+        while self.workers.get() > 1 && !self.executor.spare.is_resting() {
+            if self.queue.has_tasks() && self.executor.interrupt.urgency() < Urgency::Soon {
+                return true;
+            }
+            self.queue.changes().await;
         }
         false
     }
