@@ -31,10 +31,6 @@ use crate::pg::Session;
 /// every table would otherwise grow to hundreds of megabytes.
 const WEIGHT_PER_CONNECTION: usize = 10_000;
 
-/// The worker that connects before the others, and leaves after them: over its connection it can be
-/// told of what all of them have committed.
-const FIRST: usize = 0;
-
 /// One run's state, shared by its workers.
 struct Run<'a> {
     executor: Executor<'a>,
@@ -45,8 +41,9 @@ struct Run<'a> {
     watch: Watch,
     outcome: RefCell<Outcome>,
     workers: Cell<usize>,
-    /// Whether the worker whose connection opened first is still there.
-    first_is_there: Cell<bool>,
+    /// The worker whose connection opened first, and when. It leaves after the others: it can tell of
+    /// what all of them have committed.
+    first: Cell<Option<(Instant, usize)>>,
     last_contact: Cell<Instant>,
     reconnecting: Cell<bool>,
     failures: RefCell<Vec<Rc<Failure>>>,
@@ -86,7 +83,7 @@ impl<'a> Run<'a> {
             watch: Watch::default(),
             outcome: RefCell::default(),
             workers: Cell::new(0),
-            first_is_there: Cell::new(false),
+            first: Cell::new(None),
             last_contact: Cell::new(Instant::now()),
             reconnecting: Cell::new(false),
             failures: RefCell::default(),
@@ -111,6 +108,9 @@ impl<'a> Run<'a> {
             () = worker.connect() => {}
             () = self.executor.interrupt.wait_for(Urgency::Now) => {}
         }
+        let opened = worker.open_since().map(|since| (since, worker.number()));
+        self.first.set(self.first.get().into_iter().chain(opened).min());
+        self.queue.wake();
     }
 
     /// One worker: takes tasks until there are none.
@@ -122,7 +122,7 @@ impl<'a> Run<'a> {
             () = self.executor.interrupt.wait_for(Urgency::Now) => return,
         }
         self.workers.set(self.workers.get() - 1);
-        self.first_is_there.set(self.first_is_there.get() && number != FIRST);
+        self.first.set(self.first.get().filter(|(_, first)| *first != number));
         self.queue.wake();
         worker.close().await;
     }

@@ -20,7 +20,7 @@ use super::super::history::{Found, LookError};
 use super::super::interrupt::Urgency;
 use super::super::queue::Task;
 use super::super::worker::Worker;
-use super::{FIRST, Run};
+use super::Run;
 use crate::name::SchemaName;
 use crate::pg::Incomplete;
 
@@ -138,18 +138,18 @@ impl<'a> Run<'a> {
     ///
     /// The first worker waits for the others. What they may not vouch for is left to it.
     pub(super) async fn settle(&self, number: usize, worker: &mut Worker<'_>) -> bool {
-        if number == FIRST && self.others_have_left_work().await {
+        if self.is_first(number) && self.others_have_left_work(number).await {
             return true;
         }
         while !self.unflushed.is_empty() {
-            if number != FIRST && self.first_is_waiting() {
+            if self.is_left_to_another(number) && self.first_is_waiting() {
                 return false;
             }
             let sent = Instant::now();
             match worker.flush().await {
                 Ok(()) => {
                     self.vouch(worker, sent);
-                    if number != FIRST && self.first_is_there.get() {
+                    if self.is_left_to_another(number) {
                         return false;
                     }
                     return self.look_up(worker, sent).await;
@@ -166,15 +166,26 @@ impl<'a> Run<'a> {
         false
     }
 
+    fn is_first(&self, number: usize) -> bool {
+        self.first.get().is_some_and(|(_, first)| first == number)
+    }
+
+    /// Whether what a worker may not vouch for is for the first one to tell of.
+    fn is_left_to_another(&self, number: usize) -> bool {
+        self.first.get().is_some_and(|(_, first)| first != number)
+    }
+
     /// Whether the first worker is about to settle, as soon as all others have left.
     fn first_is_waiting(&self) -> bool {
-        self.first_is_there.get() && !self.under_way.borrow().contains_key(&FIRST)
+        let first = self.first.get();
+        first.is_some_and(|(_, first)| !self.under_way.borrow().contains_key(&first))
     }
 
     /// Waits until the other workers have left, or until there is work again; returns whether there is.
     /// Where the server has no place for another's connection, the wait is over as well.
-    async fn others_have_left_work(&self) -> bool {
-        while self.workers.get() > 1 && !self.executor.spare.is_resting() {
+    async fn others_have_left_work(&self, number: usize) -> bool {
+        let waits = || self.is_first(number) && !self.executor.spare.is_resting();
+        while self.workers.get() > 1 && waits() {
             if self.queue.has_tasks() && self.executor.interrupt.urgency() < Urgency::Soon {
                 return true;
             }

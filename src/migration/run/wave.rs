@@ -74,7 +74,7 @@ impl Run<'_> {
         let number = tasks.len();
         let workers = self.executor.options.jobs.clamp(1, number.max(1));
         self.workers.set(workers);
-        self.first_is_there.set(true);
+        self.first.set(None);
         self.allow_not_waiting(number);
         self.queue.add(tasks);
         let workers: Vec<Worker> = (0..workers).map(|number| self.worker(number)).collect();
