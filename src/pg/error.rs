@@ -227,7 +227,35 @@ fn io_reason(error: &std::io::Error) -> String {
         NotFound => "there is no such socket".into(),
         _ => {
             let text = error.to_string();
-            text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+            match text.strip_prefix("invalid peer certificate: ") {
+                Some(what) => format!("TLS: {}", certificate_reason(what)),
+                None => text.split(" (os error").next().unwrap_or(&text).to_lowercase(),
+            }
         }
+    }
+}
+
+/// Says what rustls has against a server's certificate.
+fn certificate_reason(what: &str) -> String {
+    if what.contains("UnknownIssuer") || what.contains("CaUsedAsEndEntity") {
+        format!("the server's certificate is not from an authority that is trusted here ({what})")
+    } else if what.contains("not valid for name") || what.contains("NotValidForName") {
+        format!("the server's certificate is for another name ({what})")
+    } else {
+        format!("the server's certificate is not accepted ({what})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_certificate_is_said() {
+        let said = |text: &str| io_reason(&std::io::Error::other(text));
+        insta::assert_snapshot!(said("invalid peer certificate: UnknownIssuer"), @"TLS: the server's certificate is not from an authority that is trusted here (UnknownIssuer)");
+        insta::assert_snapshot!(said("invalid peer certificate: certificate not valid for name \"db\""), @r#"TLS: the server's certificate is for another name (certificate not valid for name "db")"#);
+        insta::assert_snapshot!(said("invalid peer certificate: Expired"), @"TLS: the server's certificate is not accepted (Expired)");
+        insta::assert_snapshot!(said("Network is unreachable (os error 101)"), @"network is unreachable");
     }
 }

@@ -448,11 +448,11 @@ pub(crate) fn connect_hint(error: &ConnectError) -> Option<String> {
 fn tls_hint(reason: &str) -> Option<&'static str> {
     if reason.contains("does not support TLS") {
         Some("let the server offer TLS, or leave `sslmode` out where the network is to be trusted")
-    } else if reason.contains("not valid for name") || reason.contains("NotValidForName") {
+    } else if reason.contains("is for another name") {
         Some("use the name that the certificate is for, or `sslmode=verify-ca`")
-    } else if reason.contains("peer certificate") {
+    } else if reason.contains("authority that is trusted") {
         Some(
-            "name its authority's certificate with `sslrootcert`, or say `sslmode=require`, which asks for none",
+            "name its authority's certificate with `sslrootcert`, or say `sslmode=require`, which does not check it",
         )
     } else {
         None
