@@ -367,10 +367,10 @@ fn noun(mode: Mode) -> &'static str {
 /// Returns `3 schemas migrated, 1 up to date, 1 failed`.
 fn summary(mode: Mode, outcome: &Outcome, refused: usize) -> String {
     let noun = noun(mode);
-    let in_part = outcome.ended_early();
+    let ended_early = outcome.ended_early();
     let parts = [
-        (outcome.applied - in_part, done(mode)),
-        (in_part, "not rehearsed to the end"),
+        (outcome.applied - ended_early, done(mode)),
+        (ended_early, "not rehearsed to the end"),
         (outcome.up_to_date, unchanged(mode)),
         (outcome.failed.len() + refused, "failed"),
         (outcome.busy.len(), "busy"),

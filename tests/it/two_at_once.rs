@@ -178,6 +178,15 @@ async fn what_another_run_did_is_not_done_again() {
     assert_eq!(project.versions().await, "V1: 1");
 }
 
+/// Returns a project of four tenants with one history, and a migration that none of them has.
+async fn four_behind() -> Project {
+    let project = Project::with_tenants(["a", "b", "c", "d"]).await;
+    project.tenant_migration("V1__one.sql", "create table one ()");
+    project.migrate();
+    project.tenant_migration("V2__two.sql", "create table two ()");
+    project
+}
+
 /// Starts a run that has read all digests, and does so much before it reads a history.
 async fn while_it_looks(project: &Project, meanwhile: impl AsyncFnOnce()) -> Output {
     let hold = "union all select 0, version";
@@ -193,10 +202,7 @@ async fn while_it_looks(project: &Project, meanwhile: impl AsyncFnOnce()) -> Out
 
 #[tokio::test]
 async fn a_history_that_changes_while_the_fleet_is_looked_at_is_that_schemas_alone() {
-    let project = Project::with_tenants(["a", "b", "c", "d"]).await;
-    project.tenant_migration("V1__one.sql", "create table one ()");
-    project.migrate();
-    project.tenant_migration("V2__two.sql", "create table two ()");
+    let project = four_behind().await;
     let output = while_it_looks(&project, async || {
         project.run("migrate-schemas --schema a --schema b --schema d");
     })
@@ -214,10 +220,7 @@ async fn a_history_that_changes_while_the_fleet_is_looked_at_is_that_schemas_alo
 
 #[tokio::test]
 async fn a_tenant_that_is_deleted_while_the_fleet_is_looked_at_is_missed_alone() {
-    let project = Project::with_tenants(["a", "b", "c", "d"]).await;
-    project.tenant_migration("V1__one.sql", "create table one ()");
-    project.migrate();
-    project.tenant_migration("V2__two.sql", "create table two ()");
+    let project = four_behind().await;
     let output = while_it_looks(&project, async || {
         project.run("delete-tenant a --drop-schema --yes");
         project.run("delete-tenant d --drop-schema --yes");
