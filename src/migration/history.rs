@@ -32,6 +32,10 @@ const HISTORIES_PER_CONNECTION: usize = 4000;
 /// them.
 const WORTH_ANOTHER: usize = 128;
 
+/// Once so many others read, the first connection does not: they know then what they work on later, and
+/// it works on nothing.
+const ENOUGH_OTHERS: usize = 2;
+
 /// How long to wait for what somebody has locked, as who drops or alters its table does.
 const LOCK_TIMEOUT: &str = "set local lock_timeout = '100ms'; ";
 
@@ -130,7 +134,7 @@ const DIGEST_OF_CHECKSUMS: &str = "sum(hashtextextended(checksum::text, version)
 pub(super) fn differs_from(history: &History) -> String {
     match history.digest.as_str() {
         "" => format!("{DIGEST_OF_CHECKSUMS} is not null"),
-        digest => format!("{DIGEST_OF_CHECKSUMS} is distinct from {}", literal(digest)),
+        digest => format!("({DIGEST_OF_CHECKSUMS} = {}) is not true", literal(digest)),
     }
 }
 
@@ -295,6 +299,8 @@ struct Reading {
     tables: Vec<(SchemaName, Width)>,
     /// The number of the part that nobody has taken yet.
     next: Cell<usize>,
+    /// How many of the other connections read.
+    others: Cell<usize>,
     /// One for each table, once it is read.
     digests: RefCell<Vec<Option<Digest>>>,
     read_by: RefCell<HashMap<SchemaName, usize>>,
@@ -308,7 +314,13 @@ impl Reading {
         });
         let tables: Vec<_> = with_table.collect();
         let digests = RefCell::new(vec![None; tables.len()]);
-        Self { tables, next: Cell::new(0), digests, read_by: RefCell::default() }
+        Self {
+            tables,
+            next: Cell::new(0),
+            others: Cell::new(0),
+            digests,
+            read_by: RefCell::default(),
+        }
     }
 
     /// Takes a part, of schemas that are not neighbours: of any that are, each connection has read
@@ -321,9 +333,12 @@ impl Reading {
     }
 
     /// Digests what nobody else has taken, over the first connection or the one of this number among
-    /// the others.
+    /// the others. The first leaves the rest to them once there are enough.
     async fn over(&self, lane: &mut Lane, other: Option<usize>) -> Result<(), LookError> {
-        while let Some(part) = self.part() {
+        self.others.set(self.others.get() + usize::from(other.is_some()));
+        while (other.is_some() || self.others.get() < ENOUGH_OTHERS)
+            && let Some(part) = self.part()
+        {
             let schemas: Vec<_> = part.iter().map(|&index| &self.tables[index].0).collect();
             let digests = digest(lane, &schemas).await?;
             for (&index, digest) in part.iter().zip(digests) {

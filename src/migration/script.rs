@@ -138,12 +138,11 @@ impl Script {
             }
             let path = path(subject.schema, options);
             script.push(Origin::Begin, format!("set local search_path = {path}"));
-            for (name, timeout) in [
-                ("lock_timeout", options.lock_timeout),
-                ("statement_timeout", options.statement_timeout),
-            ] {
-                let timeout = milliseconds(timeout);
-                script.push(Origin::Begin, format!("set local {name} = '{timeout}'"));
+            let timeout = milliseconds(options.lock_timeout);
+            script.push(Origin::Begin, format!("set local lock_timeout = '{timeout}'"));
+            if options.statement_timeout.is_some() {
+                let timeout = milliseconds(options.statement_timeout);
+                script.push(Origin::Begin, format!("set local statement_timeout = '{timeout}'"));
             }
         } else {
             script.open(subject, options);

@@ -56,39 +56,42 @@ pub(crate) fn widening(subject: Subject<'_>) -> Vec<String> {
 /// Returns the statement that records the files as applied, as refinery records them, in the
 /// width of this history table.
 pub(crate) fn history_rows(subject: Subject<'_>) -> String {
-    insert_rows(subject, |version| version.to_string())
+    let rows = rows(subject).map(|(version, rest)| format!("({version}, {rest})"));
+    let rows: Vec<String> = rows.collect();
+    format!("{} values\n    {}", insertion(subject), rows.join(",\n    "))
 }
 
-/// Returns the same, which fails unless the history is what the plan was made from.
+/// Returns the same, which fails unless the history is what the plan was made from. What is compared is
+/// not asked for in a question of its own, which would be planned by itself.
 pub(super) fn history_rows_after(subject: Subject<'_>) -> String {
     let table = qualified(subject.schema, HISTORY_TABLE);
-    let mut is_first = true;
-    insert_rows(subject, |version| match std::mem::take(&mut is_first) {
-        true => format!("({} from {table})", unless(&[has_changed(subject)], "bigint", version)),
-        false => version.to_string(),
-    })
+    let rows = rows(subject).enumerate().map(|(index, (version, rest))| match index {
+        0 => format!(
+            "{}, {rest}\n    from {table}",
+            unless(&[has_changed(subject)], "bigint", version)
+        ),
+        _ => format!("select {version}, {rest}"),
+    });
+    let rows: Vec<String> = rows.collect();
+    format!("{}\n    {}", insertion(subject), rows.join("\n    union all "))
 }
 
-fn insert_rows(subject: Subject<'_>, mut version: impl FnMut(i64) -> String) -> String {
+fn insertion(subject: Subject<'_>) -> String {
+    let table = qualified(subject.schema, HISTORY_TABLE);
+    format!("insert into {table} (version, name, applied_on, checksum)")
+}
+
+/// Returns of each row the version, and the rest of its values.
+fn rows(subject: Subject<'_>) -> impl Iterator<Item = (i64, String)> {
     let width = match subject.history.width {
         Some(Width::Int4) if needs_more_room(subject) => Width::Int8,
         Some(width) => width,
         None => subject.migrations.new_table_width(),
     };
     let now = OffsetDateTime::now_utc().format(&Rfc3339).expect("a year of four digits");
-    let rows: Vec<String> = subject
-        .files
-        .iter()
-        .map(|&index| {
-            let file = subject.migrations.file(index);
-            let (version, name) = (version(file.version), literal(&file.name));
-            let checksum = file.checksum(width).expect("the width was chosen to fit");
-            format!("({version}, {name}, '{now}', '{checksum}')")
-        })
-        .collect();
-    format!(
-        "insert into {} (version, name, applied_on, checksum) values\n    {}",
-        qualified(subject.schema, HISTORY_TABLE),
-        rows.join(",\n    ")
-    )
+    subject.files.iter().map(move |&index| {
+        let file = subject.migrations.file(index);
+        let checksum = file.checksum(width).expect("the width was chosen to fit");
+        (file.version, format!("{}, '{now}', '{checksum}'", literal(&file.name)))
+    })
 }

@@ -29,7 +29,9 @@ pub(crate) fn settings(
 
 /// Returns what is always the same, on a server of this version.
 pub(crate) fn session(server_version: u32) -> Session {
-    Session { settings: lasting(server_version), prepare: PREPARE_GUARD }
+    let mut settings = lasting(server_version);
+    settings.push(("statement_timeout", "0".into()));
+    Session { settings, prepare: PREPARE_GUARD }
 }
 
 fn lasting(server_version: u32) -> Vec<(&'static str, String)> {

@@ -169,8 +169,9 @@ fn in_few_words_it_is_guarded_and_recorded_all_the_same() {
             "'\"o''brien\".\"No\"\"tes\"'",
             "'tenantctl:o''brien'",
             "\"o'brien\", \"public\", \"extra\"",
-            "is distinct from '42'",
-            "else '2' end as bigint) from \"o'brien\".\"refinery_schema_history\"), 'a', ",
+            "version)) = '42') is not true",
+            "else '2' end as bigint), 'a', '",
+            "from \"o'brien\".\"refinery_schema_history\"",
         ] {
             let part = part.replace(
                 "o'brien\", \"p",
