@@ -25,6 +25,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// backend need not learn the table anew.
 const NEAR: usize = 32;
 
+/// Several schemas are taken at once only while every worker has so many such turns left.
+const TURNS_LEFT: usize = 4;
+
 /// A history and what is to be done for every schema that has it.
 #[derive(Debug)]
 pub(super) struct Planned {
@@ -162,8 +165,18 @@ impl Task {
         Self { is_unread: true, ..Self::new(schema, Rc::new(planned)) }
     }
 
+    /// Whether nothing but its plan is to be carried out, for the first time in this run.
+    pub(super) fn is_untried(&self) -> bool {
+        self.creation.is_none() && !self.is_unread && self.attempts == 0 && self.looks == 0
+    }
+
     fn trial(&self) -> Trial {
         self.planned.trial.get()
+    }
+
+    /// Whether its plan can change nothing but tables of its schema, wherever these are its own.
+    pub(super) fn is_proven(&self) -> bool {
+        self.trial() == Trial::Proven
     }
 
     /// Whether nobody is trying its plan, and nobody found that it must not be.
@@ -270,10 +283,29 @@ impl Queue {
             return Some(deferred.swap_remove(index).1);
         }
         let mut fresh = self.fresh.borrow_mut();
-        let known = |task: &Task| task.read_by == Some(worker) && task.may_start();
-        let known = fresh.iter().take(NEAR).position(known);
+        let known = known(&fresh, worker, Task::may_start);
         let index = known.or_else(|| fresh.iter().position(Task::may_start))?;
         fresh.remove(index)
+    }
+
+    /// Takes up to `most` others for which there is the same to do as for `first`, and which nobody has
+    /// tried; fewer where not many are left, so that no worker has nothing to do meanwhile.
+    pub(super) fn more(
+        &self,
+        worker: usize,
+        workers: usize,
+        first: &Task,
+        most: usize,
+    ) -> Vec<Task> {
+        let mut fresh = self.fresh.borrow_mut();
+        let most = most.min(fresh.len() / (TURNS_LEFT * workers.max(1)));
+        let is_like = |task: &Task| Rc::ptr_eq(&task.planned, &first.planned) && task.is_untried();
+        let next = |_| {
+            let front = || fresh.front().filter(|task| is_like(task)).map(|_| 0);
+            let index = known(&fresh, worker, is_like).or_else(front)?;
+            fresh.remove(index)
+        };
+        (0..most).map_while(next).collect()
     }
 
     fn soonest(&self) -> Option<Instant> {
@@ -294,6 +326,12 @@ impl Queue {
         let deferred = self.deferred.take().into_iter().map(|(_, task)| task).collect();
         (fresh, deferred)
     }
+}
+
+/// Returns where near the front there is one whose history the worker's connection has read.
+fn known(fresh: &VecDeque<Task>, worker: usize, is_meant: impl Fn(&Task) -> bool) -> Option<usize> {
+    let is_known = |task: &Task| task.read_by == Some(worker) && is_meant(task);
+    fresh.iter().take(NEAR).position(is_known)
 }
 
 #[cfg(test)]
@@ -336,6 +374,30 @@ mod tests {
         assert_eq!(taken.len(), 1000);
         let at = taken.iter().position(|it| *it == first).expect("it was taken");
         assert!((1..=2 * NEAR).contains(&at), "{at}");
+    }
+
+    #[test]
+    fn several_are_taken_for_one_plan_while_many_are_left() {
+        let queue = queue(40, |_| None);
+        let another = Rc::new(Planned {
+            history: History::default(),
+            plan: Plan::default(),
+            not_rehearsed: None,
+            trial: Rc::new(Cell::new(Trial::Passed)),
+            weight: 0,
+        });
+        queue.fresh.borrow_mut()[3].planned = another;
+        let taken = |workers| {
+            let first = queue.due(0).expect("one is left");
+            let others = queue.more(0, workers, &first, 3);
+            let all = std::iter::once(&first).chain(&others);
+            all.map(|task| task.schema.as_str()[3..].parse().unwrap()).collect::<Vec<usize>>()
+        };
+        assert_eq!(taken(1), [0, 1, 2]);
+        assert_eq!(taken(1), [3]);
+        assert_eq!(taken(2), [4, 5, 6, 7]);
+        assert_eq!(taken(4), [8, 9]);
+        assert_eq!(taken(9), [10]);
     }
 
     #[test]

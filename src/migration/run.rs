@@ -6,6 +6,7 @@ mod durable;
 mod leaving;
 mod sorting;
 mod telling;
+mod together;
 mod wave;
 
 use std::cell::{Cell, RefCell};
@@ -47,7 +48,8 @@ struct Run<'a> {
     last_contact: Cell<Instant>,
     reconnecting: Cell<bool>,
     failures: RefCell<Vec<Rc<Failure>>>,
-    under_way: RefCell<HashMap<usize, Task>>,
+    /// What each worker has begun and has not told of.
+    under_way: RefCell<HashMap<usize, Vec<Task>>>,
     trials: RefCell<HashMap<Vec<usize>, Rc<Cell<Trial>>>>,
     unflushed: Unflushed,
 }
@@ -134,15 +136,35 @@ impl<'a> Run<'a> {
                 && let Some((task, mut trials)) =
                     self.queue.next(number, self.executor.interrupt).await
             {
-                self.under_way.borrow_mut().insert(number, task.clone());
-                self.vouch_before_leaving(worker, &task).await;
-                goes_on = self.attend(worker, task, &mut trials).await;
-                self.under_way.borrow_mut().remove(&number);
+                let most = worker.at_once(&task);
+                let others = self.queue.more(number, self.workers.get(), &task, most - 1);
+                let task = match others.is_empty() {
+                    true => Some(task),
+                    false => {
+                        let tasks = std::iter::once(task).chain(others).collect();
+                        self.attend_together(worker, tasks).await
+                    }
+                };
+                if let Some(task) = task {
+                    self.begin(number, [task.clone()]);
+                    self.vouch_before_leaving(worker, &task).await;
+                    goes_on = self.attend(worker, task, &mut trials).await;
+                }
+                self.begin(number, []);
             }
             if !goes_on || !self.settle(number, worker).await {
                 return;
             }
         }
+    }
+
+    /// Notes what a worker has begun: these tasks, and no others any more.
+    fn begin(&self, number: usize, tasks: impl Into<Vec<Task>>) {
+        let (tasks, mut under_way) = (tasks.into(), self.under_way.borrow_mut());
+        match tasks.is_empty() {
+            true => under_way.remove(&number),
+            false => under_way.insert(number, tasks),
+        };
     }
 
     /// Tries one task, and looks and tries again for as long as that makes progress. Returns

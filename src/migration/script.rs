@@ -226,6 +226,16 @@ impl Script {
         messages
     }
 
+    /// Returns one message that carries several scripts, none of which has a statement that must travel
+    /// alone; its statements are theirs, one script after the other.
+    pub(super) fn message_of_all(scripts: &[Self]) -> Message {
+        let mut message = Message::default();
+        for (index, step) in scripts.iter().flat_map(|script| &script.steps).enumerate() {
+            message.push(index, &step.sql);
+        }
+        message
+    }
+
     fn push(&mut self, origin: Origin, sql: impl Into<String>) {
         self.steps.push(Step { sql: sql.into(), origin, alone: false });
     }

@@ -23,6 +23,13 @@ use crate::pg::{ConnectError, Connection, Incomplete, Lane, SqlError};
 /// behind us for as long.
 const SHORT_WAIT: Duration = Duration::from_millis(200);
 
+/// So many schemas travel in one message where each takes less than [`QUICK`]. Whoever is asked to stop
+/// finishes them all.
+const TOGETHER: usize = 4;
+
+/// The longest that one of them may have taken before.
+const QUICK: Duration = Duration::from_millis(50);
+
 /// A connection that was idle for longer may have been ended by the server meanwhile.
 const IDLE: Duration = Duration::from_millis(10);
 
@@ -61,6 +68,8 @@ pub(super) struct Worker<'a> {
     number: usize,
     name: String,
     last_used: Instant,
+    /// How long the last schema took.
+    pace: Duration,
 }
 
 /// A statement that was refused.
@@ -73,7 +82,7 @@ pub(super) struct Refused {
 
 impl<'a> Worker<'a> {
     pub(super) fn new(executor: Executor<'a>, lane: Lane, number: usize, name: String) -> Self {
-        Self { executor, lane, number, name, last_used: Instant::now() }
+        Self { executor, lane, number, name, last_used: Instant::now(), pace: Duration::MAX }
     }
 
     /// Opens the connection, or sees whether it is open still. Where that does not succeed, the first
@@ -129,15 +138,87 @@ impl<'a> Worker<'a> {
         is_trial: bool,
         waits_for_disk: bool,
     ) -> Verdict {
-        if self.last_used.elapsed() > IDLE {
-            self.lane.check().await;
-        }
+        self.check().await;
         if self.is_about_to_leave(task) {
             self.leave_place().await;
         }
+        let begun = Instant::now();
         let verdict = self.attempt_part(task, watch, is_trial, waits_for_disk).await;
         self.last_used = Instant::now();
+        self.pace = begun.elapsed();
         verdict
+    }
+
+    /// Sees whether a connection that was idle is open still.
+    async fn check(&mut self) {
+        if self.last_used.elapsed() > IDLE {
+            self.lane.check().await;
+        }
+    }
+
+    /// Returns how many tasks like this one are worth one message: several, where schemas take but a
+    /// moment. Then the way to the server and back is a good part of it.
+    pub(super) fn at_once(&self, task: &Task) -> usize {
+        let is_quick = self.pace < QUICK && task.is_untried() && task.is_proven();
+        let has_room = !self.lane.is_due(task.planned.weight * TOGETHER);
+        if is_quick && has_room && self.is_direct() { TOGETHER } else { 1 }
+    }
+
+    /// Carries out tasks of one plan by one message, a transaction each: returns how many were done,
+    /// and what came of the next, where that is known. After it, none was tried; where the answer was
+    /// lost, any may have been done.
+    ///
+    /// The last commit waits for the disk, if any is to.
+    pub(super) async fn attempt_together(
+        &mut self,
+        tasks: &[Task],
+        watch: &Watch,
+        waits_for_disk: bool,
+    ) -> (usize, Option<Verdict>) {
+        self.check().await;
+        let planned = &tasks[0].planned;
+        let files = &planned.plan.pending;
+        let Some(tables) = self.own_tables(&tasks[0], files) else {
+            return (0, None);
+        };
+        let connection = match self.lane.serve(planned.weight * tasks.len()).await {
+            Ok(connection) => connection,
+            Err(error) => return (0, Some(Verdict::NoConnection(error))),
+        };
+        let server_version = connection.server_version();
+        let is_direct = self.lane.is_direct();
+        let script = |(index, task): (usize, &Task)| {
+            let waits_for_disk = waits_for_disk && index + 1 == tasks.len();
+            let options =
+                ScriptOptions { waits_for_disk, ..self.script_options(task, server_version) };
+            let (schema, history) = (&task.schema, &task.planned.history);
+            let migrations = self.executor.migrations;
+            let subject = Subject { schema, history, migrations, files, creation: None };
+            Script::brief(subject, &options, &tables, is_direct)
+        };
+        let scripts: Vec<Script> = tasks.iter().enumerate().map(script).collect();
+        let (begun, sent) = (Instant::now(), Script::message_of_all(&scripts));
+        watch.begin(self.number);
+        let answer = self.send_message(&sent.text).await;
+        let seen = Seen { holders: watch.end(self.number), elapsed: begun.elapsed() };
+        self.last_used = Instant::now();
+        self.pace = begun.elapsed() / u32::try_from(tasks.len()).expect("a few");
+        match answer {
+            Ok(()) => (tasks.len(), None),
+            Err((Incomplete::Lost(error), _)) => (0, Some(self.lost(error))),
+            Err((Incomplete::Sql(error), complete)) => {
+                let all =
+                    Script { steps: scripts.iter().flat_map(|it| it.steps.clone()).collect() };
+                let refused = Refused::find(&all, &sent, complete, error);
+                let done = done_of(&scripts, complete);
+                if refused.is_passing() {
+                    return (done, Some(self.judge(&tasks[done], refused, seen).await));
+                }
+                // By itself it is told what is wrong with it, if anything is.
+                let lost = self.roll_back().await.err().map(Verdict::Lost);
+                (done, lost)
+            }
+        }
     }
 
     /// Closes the connection, and waits until its place is free for the next.
@@ -299,8 +380,7 @@ impl<'a> Worker<'a> {
 
     async fn send(&mut self, script: &Script) -> Result<(), Sent> {
         for message in script.messages(self.executor.options.one_by_one) {
-            let connection = self.lane.serve(0).await.map_err(Sent::Lost)?;
-            if let Err((incomplete, complete)) = connection.send(message.text.clone()).await {
+            if let Err((incomplete, complete)) = self.send_message(&message.text).await {
                 return Err(match incomplete {
                     Incomplete::Lost(error) => Sent::Lost(error),
                     Incomplete::Sql(error) => {
@@ -310,6 +390,11 @@ impl<'a> Worker<'a> {
             }
         }
         Ok(())
+    }
+
+    async fn send_message(&mut self, text: &str) -> Result<(), (Incomplete, usize)> {
+        let connection = self.lane.serve(0).await.map_err(|it| (Incomplete::Lost(it), 0))?;
+        connection.send(text.to_owned()).await.map(drop)
     }
 
     fn lost(&mut self, error: ConnectError) -> Verdict {
@@ -455,6 +540,16 @@ async fn holders_of(connection: &mut Connection, task: &Task) -> Vec<crate::even
     holders::of_schema_lock(connection, &task.schema).await.unwrap_or_default()
 }
 
+/// Returns how many of the scripts are complete when so many of their statements are.
+fn done_of(scripts: &[Script], complete: usize) -> usize {
+    let mut statements = 0;
+    let is_complete = |script: &&Script| {
+        statements += script.steps.len();
+        statements <= complete
+    };
+    scripts.iter().take_while(is_complete).count()
+}
+
 /// Returns how long to wait for a lock in this attempt: briefly, and every third time as long as
 /// allowed, since Postgres cancels autovacuum only for who has waited `deadlock_timeout` (1 s).
 fn wait(longest: Duration, attempts: u32) -> Duration {
@@ -551,6 +646,14 @@ mod tests {
         let waits: Vec<_> = (0..4).map(|attempt| wait(Duration::from_secs(2), attempt)).collect();
         let (short, long) = (SHORT_WAIT, Duration::from_secs(2));
         assert_eq!(waits, [short, short, long, short]);
+    }
+
+    #[test]
+    fn a_script_is_complete_when_its_last_statement_is() {
+        let step = || Step { sql: String::new(), origin: Origin::End, alone: false };
+        let script = |statements| Script { steps: (0..statements).map(|_| step()).collect() };
+        let scripts = [script(2), script(3)];
+        assert_eq!([0, 1, 2, 4, 5].map(|complete| done_of(&scripts, complete)), [0, 0, 1, 1, 2]);
     }
 
     #[test]

@@ -16,5 +16,6 @@ mod pooler;
 mod resolve;
 mod server;
 mod support;
+mod together;
 mod two_at_once;
 mod waves;

@@ -21,7 +21,7 @@ const LEAVE_WITHIN: Duration = Duration::from_millis(1900);
 impl Run<'_> {
     /// Cancels on the server what is still running for this run, and looks up what became of it.
     pub(super) async fn abandon(&self) {
-        let mut tasks: Vec<Task> = self.under_way.take().into_values().collect();
+        let mut tasks: Vec<Task> = self.under_way.take().into_values().flatten().collect();
         tasks.extend(self.unflushed.take_all());
         let begun = Instant::now();
         let _ = tokio::time::timeout_at(begun + TERMINATE_WITHIN, self.terminate()).await;

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::eventually;
+
 /// How long the program may take to end.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -31,6 +33,18 @@ impl Program {
     pub(crate) fn signal(&self, signal: Signal) {
         // It may have ended by itself.
         let _ = kill_process(self.pid, signal);
+    }
+
+    /// Sends a signal, and waits until the program has taken it and sleeps again.
+    pub(crate) async fn heeds(&self, signal: Signal) {
+        self.signal(signal);
+        let status = format!("/proc/{}/status", self.pid.as_raw_nonzero());
+        eventually("the signal is taken", async || {
+            let status = std::fs::read_to_string(&status).unwrap_or_default();
+            let is = |what: &str| status.lines().any(|line| line.starts_with(what));
+            is("State:\tS") && is("ShdPnd:\t0000000000000000")
+        })
+        .await;
     }
 
     /// Ends the program as `kill -9` does; returns whether it had not ended by itself.
