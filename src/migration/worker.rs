@@ -186,7 +186,10 @@ impl<'a> Worker<'a> {
             Err(error) => return (0, Some(Verdict::NoConnection(error))),
         };
         let server_version = connection.server_version();
-        let is_direct = self.lane.is_direct();
+        // It may have been opened a moment ago, over another way.
+        if !self.is_direct() {
+            return (0, None);
+        }
         let script = |(index, task): (usize, &Task)| {
             let waits_for_disk = waits_for_disk && index + 1 == tasks.len();
             let options =
@@ -194,7 +197,7 @@ impl<'a> Worker<'a> {
             let (schema, history) = (&task.schema, &task.planned.history);
             let migrations = self.executor.migrations;
             let subject = Subject { schema, history, migrations, files, creation: None };
-            Script::brief(subject, &options, &tables, is_direct)
+            Script::brief(subject, &options, &tables, true)
         };
         let scripts: Vec<Script> = tasks.iter().enumerate().map(script).collect();
         let (begun, sent) = (Instant::now(), Script::message_of_all(&scripts));
