@@ -17,7 +17,7 @@ use super::child::{self, Apart};
 use super::context::Context;
 use super::error::{CommandError, CommandResult};
 use super::exit_code::ExitCode;
-use super::migration_report;
+use super::outcome_report;
 use super::report::Report;
 use super::text::few;
 use crate::migration::{Interrupt, MigrationSet, Outcome, Survey, Urgency};
@@ -401,7 +401,7 @@ pub(crate) fn post_migrate(mut before: Value, migrated: &Migrated) -> Value {
     for part in migrated.shared.iter().chain([&migrated.tenants]) {
         outcome.extend(part.clone());
     }
-    let code = migration_report::exit_code(&outcome, 0);
+    let code = outcome_report::exit_code(&outcome, 0);
     let failed = outcome
         .failed
         .iter()

@@ -15,6 +15,7 @@ mod fleet_output;
 mod globals;
 mod hooks;
 mod migration_report;
+mod outcome_report;
 mod plan_report;
 mod progress;
 mod prompt;

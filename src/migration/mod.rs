@@ -15,6 +15,7 @@ mod numbering;
 mod plan;
 pub(crate) mod preflight;
 mod queue;
+mod refused;
 pub(crate) mod replay;
 mod run;
 pub mod scaffold;

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use super::beyond;
 use super::history::History;
+use super::refused::Refused;
 use super::script::{Creating, Origin, Script, ScriptOptions, Subject};
 use super::set::MigrationSet;
-use super::worker::Refused;
 use crate::event::{Cause, Failure};
 use crate::name::SchemaName;
 use crate::pg::{ConnectError, Connection, Incomplete, SqlError};

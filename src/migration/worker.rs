@@ -1,5 +1,8 @@
 //! One worker: sends one schema's script over its own connection, and says what came of it.
 
+mod judging;
+mod together;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -8,27 +11,18 @@ use tokio::time::Instant;
 use super::beyond;
 use super::executor::{Executor, Mode};
 use super::history::{self, Fleet, LookError};
-use super::holders::{self, Watch};
+use super::holders::Watch;
 use super::no_transaction;
 use super::queue::{Task, Trial};
-use super::script::{
-    self, Creating, Message, Origin, REFUSAL, Script, ScriptOptions, Step, Subject,
-};
-use super::set::MigrationSet;
-use crate::event::{Blockage, BlockageKind, Cause, Failure, Site};
+use super::refused::Refused;
+use super::script::{Creating, Script, ScriptOptions, Subject};
+use crate::event::{Blockage, Cause, Failure, Holder};
 use crate::name::SchemaName;
-use crate::pg::{ConnectError, Connection, Incomplete, Lane, SqlError};
+use crate::pg::{ConnectError, Connection, Incomplete, Lane};
 
 /// Most attempts wait no longer than this for a lock, as everything that comes after us waits
 /// behind us for as long.
 const SHORT_WAIT: Duration = Duration::from_millis(200);
-
-/// So many schemas travel in one message where each takes less than [`QUICK`]. Whoever is asked to stop
-/// finishes them all.
-const TOGETHER: usize = 4;
-
-/// The longest that one of them may have taken before.
-const QUICK: Duration = Duration::from_millis(50);
 
 /// A connection that was idle for longer may have been ended by the server meanwhile.
 const IDLE: Duration = Duration::from_millis(10);
@@ -70,14 +64,6 @@ pub(super) struct Worker<'a> {
     last_used: Instant,
     /// How long the last schema took.
     pace: Duration,
-}
-
-/// A statement that was refused.
-pub(super) struct Refused {
-    step: Step,
-    /// Bytes from the beginning of the statement, where the server said so.
-    offset: Option<usize>,
-    error: SqlError,
 }
 
 impl<'a> Worker<'a> {
@@ -153,74 +139,6 @@ impl<'a> Worker<'a> {
     async fn check(&mut self) {
         if self.last_used.elapsed() > IDLE {
             self.lane.check().await;
-        }
-    }
-
-    /// Returns how many tasks like this one are worth one message: several, where schemas take but a
-    /// moment. Then the way to the server and back is a good part of it.
-    pub(super) fn at_once(&self, task: &Task) -> usize {
-        let is_quick = self.pace < QUICK && task.is_untried() && task.is_proven();
-        let has_room = !self.lane.is_due(task.planned.weight * TOGETHER);
-        if is_quick && has_room && self.is_direct() { TOGETHER } else { 1 }
-    }
-
-    /// Carries out tasks of one plan by one message, a transaction each: returns how many were done,
-    /// and what came of the next, where that is known. After it, none was tried; where the answer was
-    /// lost, any may have been done.
-    ///
-    /// The last commit waits for the disk, if any is to.
-    pub(super) async fn attempt_together(
-        &mut self,
-        tasks: &[Task],
-        watch: &Watch,
-        waits_for_disk: bool,
-    ) -> (usize, Option<Verdict>) {
-        self.check().await;
-        let planned = &tasks[0].planned;
-        let files = &planned.plan.pending;
-        let Some(tables) = self.own_tables(&tasks[0], files) else {
-            return (0, None);
-        };
-        let connection = match self.lane.serve(planned.weight * tasks.len()).await {
-            Ok(connection) => connection,
-            Err(error) => return (0, Some(Verdict::NoConnection(error))),
-        };
-        let server_version = connection.server_version();
-        // It may have been opened a moment ago, over another way.
-        if !self.is_direct() {
-            return (0, None);
-        }
-        let script = |(index, task): (usize, &Task)| {
-            let waits_for_disk = waits_for_disk && index + 1 == tasks.len();
-            let options =
-                ScriptOptions { waits_for_disk, ..self.script_options(task, server_version) };
-            let (schema, history) = (&task.schema, &task.planned.history);
-            let migrations = self.executor.migrations;
-            let subject = Subject { schema, history, migrations, files, creation: None };
-            Script::brief(subject, &options, &tables, true)
-        };
-        let scripts: Vec<Script> = tasks.iter().enumerate().map(script).collect();
-        let (begun, sent) = (Instant::now(), Script::message_of_all(&scripts));
-        watch.begin(self.number);
-        let answer = self.send_message(&sent.text).await;
-        let seen = Seen { holders: watch.end(self.number), elapsed: begun.elapsed() };
-        self.last_used = Instant::now();
-        self.pace = begun.elapsed() / u32::try_from(tasks.len()).expect("a few");
-        match answer {
-            Ok(()) => (tasks.len(), None),
-            Err((Incomplete::Lost(error), _)) => (0, Some(self.lost(error))),
-            Err((Incomplete::Sql(error), complete)) => {
-                let all =
-                    Script { steps: scripts.iter().flat_map(|it| it.steps.clone()).collect() };
-                let refused = Refused::find(&all, &sent, complete, error);
-                let done = done_of(&scripts, complete);
-                if refused.is_passing() {
-                    return (done, Some(self.judge(&tasks[done], refused, seen).await));
-                }
-                // By itself it is told what is wrong with it, if anything is.
-                let lost = self.roll_back().await.err().map(Verdict::Lost);
-                (done, lost)
-            }
         }
     }
 
@@ -416,100 +334,6 @@ impl<'a> Worker<'a> {
         }
         Ok(())
     }
-
-    /// Rolls back, and says what a refused statement means.
-    async fn judge(&mut self, task: &Task, refused: Refused, seen: Seen) -> Verdict {
-        if let Err(error) = self.roll_back().await {
-            return Verdict::Lost(error);
-        }
-        match refused.refusal() {
-            Some("no-schema") if refused.step.origin == Origin::Audit => {
-                Verdict::Failed(Box::new(Cause::DroppedItself.into()))
-            }
-            Some("no-schema") => Verdict::Failed(Box::new(Cause::NoSchema.into())),
-            Some("history-changed" | "schema-exists") => Verdict::HistoryChanged,
-            Some("locked") => self.locked(task).await,
-            Some(other) if other.starts_with("beyond:") => {
-                let objects = other.trim_start_matches("beyond:").to_owned();
-                let site = self.beyond_site(task, &objects);
-                let cause = Cause::Beyond { objects };
-                Verdict::Failed(Box::new(Failure { site, ..cause.into() }))
-            }
-            Some(other) => {
-                let touched = script::touched(other.strip_prefix("outside:").unwrap_or(other));
-                let files = &task.planned.plan.pending;
-                let seeds = task.creation.as_ref().and(self.executor.seeds);
-                let site = match seeds {
-                    None => self.executor.migrations.mention(files, &touched),
-                    Some(seeds) => {
-                        mention_of_either(self.executor.migrations, files, seeds, &touched)
-                    }
-                };
-                let cause = Cause::Outside { touched };
-                Verdict::Failed(Box::new(Failure { site, ..cause.into() }))
-            }
-            None => self.judge_sql(task, refused, seen),
-        }
-    }
-
-    /// Returns where a plan's files speak of the first of some objects, `function public.f()`.
-    fn beyond_site(&self, task: &Task, objects: &str) -> Option<Site> {
-        let first = objects.split(", ").next()?;
-        let name = first.rsplit(' ').next()?;
-        let name = name.split('(').next()?.replace('"', "");
-        self.executor.migrations.mention(&task.planned.plan.pending, &name)
-    }
-
-    async fn locked(&mut self, task: &Task) -> Verdict {
-        let holders = match self.lane.serve(0).await {
-            Ok(connection) => holders_of(connection, task).await,
-            Err(error) => return Verdict::Lost(error),
-        };
-        Verdict::Blocked(Box::new(Blockage { site: None, kind: BlockageKind::SchemaLock, holders }))
-    }
-
-    fn judge_sql(&self, task: &Task, refused: Refused, seen: Seen) -> Verdict {
-        let site = refused.site(self.executor);
-        let Refused { step, error, .. } = refused;
-        let holders = seen.holders;
-        let timeout = self.executor.options.statement_timeout;
-        if error.is_lock_not_available() {
-            let kind = BlockageKind::Lock(error);
-            return Verdict::Blocked(Box::new(Blockage { site, kind, holders }));
-        }
-        if error.is_conflict() {
-            let kind = BlockageKind::Conflict(error);
-            return Verdict::Blocked(Box::new(Blockage { site, kind, holders }));
-        }
-        let cause = match (error.code.as_str(), step.origin) {
-            // The history table was made, or dropped, by somebody else meanwhile.
-            ("42P01" | "3F000", Origin::Guard) | ("42P07" | "23505", Origin::HistoryTable) => {
-                return Verdict::HistoryChanged;
-            }
-            ("42P06", Origin::CreateSchema) => return Verdict::HistoryChanged,
-            ("23505", Origin::Register(index)) => {
-                let what = task.creation.as_ref().map(|it| it.register[index].what.clone());
-                Cause::Taken { what: what.unwrap_or_default() }
-            }
-            ("57014", _) if timeout.is_some_and(|it| seen.elapsed >= it) => Cause::TimedOut(error),
-            ("57014", _) => Cause::Cancelled(error),
-            _ => Cause::Sql(error),
-        };
-        Verdict::Failed(Box::new(Failure { site, cause, left_behind: Vec::new() }))
-    }
-}
-
-/// Returns where migrations and seeds speak of a relation, where it is plain which of them it was.
-fn mention_of_either(
-    migrations: &MigrationSet,
-    files: &[usize],
-    seeds: &MigrationSet,
-    touched: &str,
-) -> Option<Site> {
-    let all: Vec<usize> = (0..seeds.folder().files().len()).collect();
-    let mut mentions = migrations.mentions(files, touched);
-    mentions.extend(seeds.mentions(&all, touched));
-    mentions.pop().filter(|_| mentions.is_empty())
 }
 
 /// Commits something, whatever the role's `synchronous_commit` says of waiting: as it does for any
@@ -530,7 +354,7 @@ pub(super) async fn flush(connection: &mut Connection) -> Result<(), Incomplete>
 
 /// What was noticed while a script ran.
 struct Seen {
-    holders: Vec<crate::event::Holder>,
+    holders: Vec<Holder>,
     elapsed: Duration,
 }
 
@@ -539,105 +363,10 @@ enum Sent {
     Lost(ConnectError),
 }
 
-async fn holders_of(connection: &mut Connection, task: &Task) -> Vec<crate::event::Holder> {
-    holders::of_schema_lock(connection, &task.schema).await.unwrap_or_default()
-}
-
-/// Returns how many of the scripts are complete when so many of their statements are.
-fn done_of(scripts: &[Script], complete: usize) -> usize {
-    let mut statements = 0;
-    let is_complete = |script: &&Script| {
-        statements += script.steps.len();
-        statements <= complete
-    };
-    scripts.iter().take_while(is_complete).count()
-}
-
 /// Returns how long to wait for a lock in this attempt: briefly, and every third time as long as
 /// allowed, since Postgres cancels autovacuum only for who has waited `deadlock_timeout` (1 s).
 fn wait(longest: Duration, attempts: u32) -> Duration {
     if attempts % 3 == 2 { longest } else { longest.min(SHORT_WAIT) }
-}
-
-impl Refused {
-    pub(super) fn find(
-        script: &Script,
-        message: &Message,
-        complete: usize,
-        error: SqlError,
-    ) -> Self {
-        let byte = error.position.and_then(|position| {
-            message.text.char_indices().nth(position.saturating_sub(1)).map(|(byte, _)| byte)
-        });
-        let located = byte.and_then(|byte| message.step_at(byte));
-        let running = message.steps.get(complete).or(message.steps.last());
-        let index = located.map(|(index, _)| index).or(running.map(|(_, index)| *index));
-        let step = script.steps[index.expect("a message has a statement")].clone();
-        let offset = located.map(|(_, offset)| offset);
-        let error = match offset.is_some_and(|offset| offset >= step.sql.len()) {
-            true => error.at_end_of_input(),
-            false => error,
-        };
-        Self { step, offset, error }
-    }
-
-    /// Whether it may do another time what it did not now.
-    fn is_passing(&self) -> bool {
-        let error = &self.error;
-        self.refusal() == Some("locked")
-            || error.is_lock_not_available()
-            || error.is_conflict()
-            // Cancelled, by somebody or by `statement_timeout`.
-            || error.is("57014")
-    }
-
-    /// Returns the word with which the guard or the audit refused.
-    fn refusal(&self) -> Option<&str> {
-        if !matches!(self.step.origin, Origin::Guard | Origin::Audit) {
-            return None;
-        }
-        // `invalid input syntax for type integer: "tenantctl:locked"`, in the server's language.
-        let (_, quoted) = self.error.message.split_once(REFUSAL)?;
-        Some(quoted.rsplit_once('"').map_or(quoted, |(word, _)| word))
-    }
-
-    /// Returns what went wrong with one of `migrations`' statements, or with the guard or the audit
-    /// around them.
-    pub(super) fn failure(self, migrations: &MigrationSet) -> Failure {
-        let files: Vec<usize> = (0..migrations.folder().files().len()).collect();
-        let site = match self.step.origin {
-            Origin::File { file, statement } => Some(migrations.site(file, statement, self.offset)),
-            _ => None,
-        };
-        let cause = match self.refusal() {
-            None => Cause::Sql(self.error),
-            Some("no-schema") => Cause::DroppedItself,
-            Some(other) => match other.strip_prefix("beyond:") {
-                Some(objects) => Cause::Beyond { objects: objects.to_owned() },
-                None => {
-                    let touched = other.strip_prefix("outside:").unwrap_or(other);
-                    Cause::Outside { touched: script::touched(touched) }
-                }
-            },
-        };
-        let mentioned = match &cause {
-            Cause::Outside { touched } => migrations.mention(&files, touched),
-            _ => None,
-        };
-        Failure { site: site.or(mentioned), ..cause.into() }
-    }
-
-    fn site(&self, executor: Executor<'_>) -> Option<Site> {
-        match self.step.origin {
-            Origin::File { file, statement } => {
-                Some(executor.migrations.site(file, statement, self.offset))
-            }
-            Origin::Seed { file, statement } => {
-                Some(executor.seeds?.site(file, statement, self.offset))
-            }
-            _ => None,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -649,14 +378,6 @@ mod tests {
         let waits: Vec<_> = (0..4).map(|attempt| wait(Duration::from_secs(2), attempt)).collect();
         let (short, long) = (SHORT_WAIT, Duration::from_secs(2));
         assert_eq!(waits, [short, short, long, short]);
-    }
-
-    #[test]
-    fn a_script_is_complete_when_its_last_statement_is() {
-        let step = || Step { sql: String::new(), origin: Origin::End, alone: false };
-        let script = |statements| Script { steps: (0..statements).map(|_| step()).collect() };
-        let scripts = [script(2), script(3)];
-        assert_eq!([0, 1, 2, 4, 5].map(|complete| done_of(&scripts, complete)), [0, 0, 1, 1, 2]);
     }
 
     #[test]

@@ -6,7 +6,8 @@ use crate::cli::context::Context;
 use crate::cli::error::{CommandError, CommandResult};
 use crate::cli::execution::{self, ExecutionArgs};
 use crate::cli::exit_code::ExitCode;
-use crate::cli::migration_report::{self, MigrationReport};
+use crate::cli::migration_report::MigrationReport;
+use crate::cli::outcome_report;
 use crate::cli::plan_report;
 use crate::cli::selection::SelectionArgs;
 use crate::migration::scaffold::FolderKind;
@@ -104,5 +105,5 @@ pub(crate) async fn run(context: &mut Context, args: &BaselineArgs) -> CommandRe
     report.finish();
     let recorded = recorded?;
     run_log.note_not_attempted(recorded.not_attempted());
-    Ok(migration_report::answer(&context.report, Mode::Baseline, recorded))
+    Ok(outcome_report::answer(&context.report, Mode::Baseline, recorded))
 }

@@ -11,7 +11,8 @@ use crate::cli::error::{CommandError, CommandResult, file_finding};
 use crate::cli::execution::ExecutionArgs;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::hooks::Hooks;
-use crate::cli::migration_report::{self, MigrationReport};
+use crate::cli::migration_report::MigrationReport;
+use crate::cli::outcome_report;
 use crate::cli::plan_report;
 use crate::cli::prompt::Person;
 use crate::cli::report::Report;
@@ -252,7 +253,7 @@ fn answer_dry_run(
         json!({ "tenants": to_create.len(), "already_there": there, "refused": refused.len() });
     report.object("dry_run", fields);
     let outcome = Outcome { applied: to_create.len(), up_to_date: there, ..Outcome::default() };
-    migration_report::exit_code(&outcome, refused.len())
+    outcome_report::exit_code(&outcome, refused.len())
 }
 
 /// Returns the tenants of those that were tried which are there now.
@@ -307,7 +308,7 @@ fn one(
         Mode::Adopt => ("adopted", printable(tenant.schema.as_str())),
         _ => ("created", printable(tenant.schema.as_str())),
     };
-    let code = migration_report::exit_code(outcome, 0);
+    let code = outcome_report::exit_code(outcome, 0);
     if code == ExitCode::Done {
         let domains: Vec<String> = tenant.domains.iter().map(|it| format!(" at {it}")).collect();
         report.answer(format!("{verb} tenant `{name}`{}", domains.join(",")));
@@ -316,7 +317,7 @@ fn one(
         report.object("tenant", fields);
         return code;
     }
-    migration_report::explain(report, mode, outcome);
+    outcome_report::explain(report, mode, outcome);
     let files = 0..create.migrations.folder().files().len();
     let has_steps = files.into_iter().any(|it| create.migrations.is_no_transaction(it));
     let is_unknown = |failure: &Failure| matches!(failure.cause, Cause::Unknown);
@@ -353,7 +354,7 @@ fn missing_grant(database: &Database, outcome: &Outcome) -> Option<String> {
 
 fn many(context: &Context, mode: Mode, refused: &[RefusedRow], outcome: &Outcome) -> ExitCode {
     say_refused(&context.report, refused);
-    migration_report::answer_created(&context.report, mode, outcome, refused.len())
+    outcome_report::answer_created(&context.report, mode, outcome, refused.len())
 }
 
 fn say_refused(report: &Report, refused: &[RefusedRow]) {

@@ -10,7 +10,8 @@ use crate::cli::error::{CommandError, CommandResult, file_finding};
 use crate::cli::execution::{self, ExecutionArgs};
 use crate::cli::exit_code::ExitCode;
 use crate::cli::hooks::{self, Hook, Hooks};
-use crate::cli::migration_report::{self, MigrationReport};
+use crate::cli::migration_report::MigrationReport;
+use crate::cli::outcome_report;
 use crate::cli::selection::SelectionArgs;
 use crate::cli::text::{count, few, printable, shell_word};
 use crate::cli::waves::{self, WavesArgs};
@@ -226,7 +227,7 @@ async fn apply(
         Ok(migrated) => {
             run_log.note_not_attempted(migrated.not_attempted());
             let event = before.map(|before| hooks::post_migrate(before, &migrated));
-            (event, Ok(migration_report::answer(&context.report, mode, migrated)))
+            (event, Ok(outcome_report::answer(&context.report, mode, migrated)))
         }
         Err(error) => {
             let error = CommandError::from(error);

@@ -6,7 +6,8 @@ use crate::cli::commands::{dev, init};
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, CommandResult};
 use crate::cli::exit_code::ExitCode;
-use crate::cli::migration_report::{self, MigrationReport};
+use crate::cli::migration_report::MigrationReport;
+use crate::cli::outcome_report;
 use crate::cli::status_report;
 use crate::event::Silent;
 use crate::migration::scaffold::FolderKind;
@@ -107,7 +108,7 @@ async fn migrate(
     prepared.close().await;
     report.finish();
     if !migrated.is_complete() {
-        migration_report::answer(&context.report, Mode::Apply, migrated);
+        outcome_report::answer(&context.report, Mode::Apply, migrated);
         return Err(not_done("the migrations could not all be applied"));
     }
     Ok(migrated.applied() > 0)
@@ -161,7 +162,7 @@ async fn create_first_tenant(
     }
     let outcome = create.run(prepared, options, &Silent, context.signals.heed()).await?;
     if !outcome.is_complete() {
-        migration_report::explain(&context.report, Mode::Create, &outcome);
+        outcome_report::explain(&context.report, Mode::Create, &outcome);
         return Err(not_done("the first tenant could not be created"));
     }
     context.report.answer(format!("created tenant `{FIRST_TENANT}` at {}", tenant.domains[0]));

@@ -4,7 +4,8 @@ use crate::cli::context::Context;
 use crate::cli::error::{CommandError, CommandResult, file_finding};
 use crate::cli::execution::ExecutionArgs;
 use crate::cli::exit_code::ExitCode;
-use crate::cli::migration_report::{self, MigrationReport};
+use crate::cli::migration_report::MigrationReport;
+use crate::cli::outcome_report;
 use crate::cli::plan_report;
 use crate::cli::selection::SelectionArgs;
 use crate::migration::Mode;
@@ -81,5 +82,5 @@ pub(crate) async fn run(context: &mut Context, args: &SeedArgs) -> CommandResult
     report.finish();
     let outcome = outcome?;
     run_log.note_not_attempted(&outcome.not_attempted);
-    Ok(migration_report::answer_seeded(&context.report, &args.names, &outcome))
+    Ok(outcome_report::answer_seeded(&context.report, &args.names, &outcome))
 }

@@ -1,0 +1,110 @@
+//! What it means for a schema that a statement of its script was refused.
+
+use super::super::holders;
+use super::super::queue::Task;
+use super::super::refused::Refused;
+use super::super::script::{self, Origin};
+use super::super::set::MigrationSet;
+use super::{Seen, Verdict, Worker};
+use crate::event::{Blockage, BlockageKind, Cause, Failure, Holder, Site};
+use crate::pg::Connection;
+
+impl Worker<'_> {
+    /// Rolls back, and says what a refused statement means.
+    pub(super) async fn judge(&mut self, task: &Task, refused: Refused, seen: Seen) -> Verdict {
+        if let Err(error) = self.roll_back().await {
+            return Verdict::Lost(error);
+        }
+        match refused.refusal() {
+            Some("no-schema") if refused.step.origin == Origin::Audit => {
+                Verdict::Failed(Box::new(Cause::DroppedItself.into()))
+            }
+            Some("no-schema") => Verdict::Failed(Box::new(Cause::NoSchema.into())),
+            Some("history-changed" | "schema-exists") => Verdict::HistoryChanged,
+            Some("locked") => self.locked(task).await,
+            Some(other) if other.starts_with("beyond:") => {
+                let objects = other.trim_start_matches("beyond:").to_owned();
+                let site = self.beyond_site(task, &objects);
+                let cause = Cause::Beyond { objects };
+                Verdict::Failed(Box::new(Failure { site, ..cause.into() }))
+            }
+            Some(other) => {
+                let touched = script::touched(other.strip_prefix("outside:").unwrap_or(other));
+                let files = &task.planned.plan.pending;
+                let seeds = task.creation.as_ref().and(self.executor.seeds);
+                let site = match seeds {
+                    None => self.executor.migrations.mention(files, &touched),
+                    Some(seeds) => {
+                        mention_of_either(self.executor.migrations, files, seeds, &touched)
+                    }
+                };
+                let cause = Cause::Outside { touched };
+                Verdict::Failed(Box::new(Failure { site, ..cause.into() }))
+            }
+            None => self.judge_sql(task, refused, seen),
+        }
+    }
+
+    /// Returns where a plan's files speak of the first of some objects, `function public.f()`.
+    fn beyond_site(&self, task: &Task, objects: &str) -> Option<Site> {
+        let first = objects.split(", ").next()?;
+        let name = first.rsplit(' ').next()?;
+        let name = name.split('(').next()?.replace('"', "");
+        self.executor.migrations.mention(&task.planned.plan.pending, &name)
+    }
+
+    async fn locked(&mut self, task: &Task) -> Verdict {
+        let holders = match self.lane.serve(0).await {
+            Ok(connection) => holders_of(connection, task).await,
+            Err(error) => return Verdict::Lost(error),
+        };
+        Verdict::Blocked(Box::new(Blockage { site: None, kind: BlockageKind::SchemaLock, holders }))
+    }
+
+    fn judge_sql(&self, task: &Task, refused: Refused, seen: Seen) -> Verdict {
+        let site = refused.site(self.executor);
+        let Refused { step, error, .. } = refused;
+        let holders = seen.holders;
+        let timeout = self.executor.options.statement_timeout;
+        if error.is_lock_not_available() {
+            let kind = BlockageKind::Lock(error);
+            return Verdict::Blocked(Box::new(Blockage { site, kind, holders }));
+        }
+        if error.is_conflict() {
+            let kind = BlockageKind::Conflict(error);
+            return Verdict::Blocked(Box::new(Blockage { site, kind, holders }));
+        }
+        let cause = match (error.code.as_str(), step.origin) {
+            // The history table was made, or dropped, by somebody else meanwhile.
+            ("42P01" | "3F000", Origin::Guard) | ("42P07" | "23505", Origin::HistoryTable) => {
+                return Verdict::HistoryChanged;
+            }
+            ("42P06", Origin::CreateSchema) => return Verdict::HistoryChanged,
+            ("23505", Origin::Register(index)) => {
+                let what = task.creation.as_ref().map(|it| it.register[index].what.clone());
+                Cause::Taken { what: what.unwrap_or_default() }
+            }
+            ("57014", _) if timeout.is_some_and(|it| seen.elapsed >= it) => Cause::TimedOut(error),
+            ("57014", _) => Cause::Cancelled(error),
+            _ => Cause::Sql(error),
+        };
+        Verdict::Failed(Box::new(Failure { site, cause, left_behind: Vec::new() }))
+    }
+}
+
+/// Returns where migrations and seeds speak of a relation, where it is plain which of them it was.
+fn mention_of_either(
+    migrations: &MigrationSet,
+    files: &[usize],
+    seeds: &MigrationSet,
+    touched: &str,
+) -> Option<Site> {
+    let all: Vec<usize> = (0..seeds.folder().files().len()).collect();
+    let mut mentions = migrations.mentions(files, touched);
+    mentions.extend(seeds.mentions(&all, touched));
+    mentions.pop().filter(|_| mentions.is_empty())
+}
+
+async fn holders_of(connection: &mut Connection, task: &Task) -> Vec<Holder> {
+    holders::of_schema_lock(connection, &task.schema).await.unwrap_or_default()
+}
