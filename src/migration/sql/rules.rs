@@ -134,14 +134,18 @@ impl Look<'_> {
     }
 
     /// The statements of a `DO` block, which is in a transaction whatever the file says. What the
-    /// server itself refuses in one is left to it.
+    /// server itself refuses in one is left to it. One that is the only statement of its message may end
+    /// that transaction ("Transaction Management" in the chapter on PL/pgSQL), which every statement is
+    /// where the file runs in none.
     fn body(&self, body: &Body) -> Vec<Found> {
         let look = &Look { in_transaction: true, ..*self };
         let in_statements = grammar::statements(&body.root).into_iter().filter_map(|node| {
             let problem = commands::problem(&node, look).or_else(|| left_behind::problem(&node))?;
             Some((node, problem)).filter(|(_, problem)| problem.rule() != Rule::CopyFromStdin)
         });
+        let in_file = self.in_transaction.then(|| commands::ends_transaction(&body.root));
         in_statements
+            .chain(in_file.into_iter().flatten())
             .chain(names::problems(&body.root, look))
             .chain(names::history(&body.root))
             .chain(functions::problems(&body.root, look))

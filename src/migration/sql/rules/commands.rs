@@ -38,6 +38,20 @@ pub(super) fn problem(node: &Node, look: &Look) -> Option<Problem> {
     }
 }
 
+/// Returns where PL/pgSQL ends the transaction it runs in.
+pub(super) fn ends_transaction(body: &Node) -> Vec<(Node, Problem)> {
+    let command = |node: &Node| match node.kind() {
+        Kind::PLPGSQL_COMMIT_STMT => Some("COMMIT"),
+        Kind::PLPGSQL_ROLLBACK_STMT => Some("ROLLBACK"),
+        _ => None,
+    };
+    let problem = |node: Node| {
+        let command = command(&node)?.to_owned();
+        Some((node, Problem::TransactionControl { command }))
+    };
+    body.descendants().filter_map(problem).collect()
+}
+
 fn schema_change(node: &Node, look: &Look) -> Problem {
     Problem::SchemaChange { command: kind(node), folder_is_shared: !look.is_tenant() }
 }

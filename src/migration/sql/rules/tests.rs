@@ -55,6 +55,8 @@ fn the_transaction_is_not_the_files_to_end() {
             "set transaction read only",
             "insert into t values (1); /* why not */ commit",
             "-- tenantctl: no-transaction\nbegin",
+            "do $$ begin insert into t values (1); commit; end $$",
+            "do $$ begin if true then rollback; end if; end $$",
         ],
     );
     fine(&[
@@ -62,6 +64,7 @@ fn the_transaction_is_not_the_files_to_end() {
         "create table commits (\"commit\" int, begin_at timestamp)",
         "select 'commit; rollback'",
         "do $$ begin insert into t values (1); end $$",
+        "-- tenantctl: no-transaction\ndo $$ begin insert into t values (1); commit; end $$",
         "create procedure p() language plpgsql as $$ begin commit; end $$",
         "create function f() returns int begin atomic select 1; end",
         LATER,
