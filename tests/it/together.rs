@@ -3,7 +3,7 @@
 
 use rustix::process::Signal;
 
-use crate::support::{Blocker, Project, eventually};
+use crate::support::{Blocker, Program, Project, eventually};
 
 /// Returns thirty tenants with notes, and a migration that adds a column to them.
 async fn thirty() -> Project {
@@ -20,6 +20,14 @@ impl Project {
     /// Returns who uses the table of a schema that travels between others.
     async fn blocks_t11(&self) -> Blocker {
         self.blocker("lock table t11.notes in access share mode").await
+    }
+
+    /// Starts a run, and returns it with who is in its way once it waits.
+    async fn waits_for_t11(&self) -> (Blocker, Program) {
+        let blocker = self.blocks_t11().await;
+        let program = self.start("migrate-schemas --tenants --quiet --jobs 1 --lock-timeout off");
+        self.waits_among_others().await;
+        (blocker, program)
     }
 
     /// Waits until that schema is waited for, in a message that another one's statements are in.
@@ -108,8 +116,7 @@ async fn one_that_is_refused_is_told_what_is_wrong_with_it() {
 #[tokio::test]
 async fn of_a_lost_connection_each_is_looked_up() {
     let project = thirty().await;
-    let blocker = project.blocks_t11().await;
-    let program = project.start("migrate-schemas --tenants --quiet --jobs 1 --lock-timeout off");
+    let (blocker, program) = project.waits_for_t11().await;
     let pid = project.waits_among_others().await;
     project.query(&format!("select pg_terminate_backend({pid})")).await;
     eventually("it waits again", async || {
@@ -130,9 +137,7 @@ async fn of_a_lost_connection_each_is_looked_up() {
 #[tokio::test]
 async fn whoever_is_asked_to_stop_finishes_them() {
     let project = thirty().await;
-    let blocker = project.blocks_t11().await;
-    let program = project.start("migrate-schemas --tenants --quiet --jobs 1 --lock-timeout off");
-    project.waits_among_others().await;
+    let (blocker, program) = project.waits_for_t11().await;
     program.heeds(Signal::INT).await;
     blocker.release().await;
     insta::assert_snapshot!(project.shown(&program.ends()), @"
@@ -149,9 +154,7 @@ async fn whoever_is_asked_to_stop_finishes_them() {
 #[tokio::test]
 async fn whoever_is_asked_twice_says_what_became_of_each() {
     let project = thirty().await;
-    let _blocker = project.blocks_t11().await;
-    let program = project.start("migrate-schemas --tenants --quiet --jobs 1 --lock-timeout off");
-    project.waits_among_others().await;
+    let (_blocker, program) = project.waits_for_t11().await;
     program.heeds(Signal::INT).await;
     program.signal(Signal::TERM);
     insta::assert_snapshot!(project.shown(&program.ends()), @"
