@@ -118,8 +118,7 @@ async fn a_killed_rename_leaves_one_name_in_both_places() {
         // The moment is what is tried, not something to wait for.
         tokio::time::sleep(std::time::Duration::from_millis(delay)).await;
         rename.kill();
-        let is_gone = "select count(*) = 0 from pg_stat_activity where application_name like 'tenantctl%' and datname = current_database()";
-        eventually("the server has noticed", async || project.query(is_gone).await == "t").await;
+        project.nobody_is_connected().await;
         let state = project.query(STATE).await;
         let names = [
             "acme acme acme.example, globex globex",
