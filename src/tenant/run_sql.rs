@@ -163,7 +163,7 @@ const PSQL: &str = "run it in `psql`: `tenantctl tenant-command --schema NAME ps
 fn objection(finding: &Finding) -> Option<(String, String)> {
     let session = |what: &str| format!("`{what}` would outlive the transaction");
     let objection = match &finding.problem {
-        Problem::TransactionControl { command } => (
+        Problem::TransactionControl { command, .. } => (
             format!("`{command}` would break up the transaction that the SQL runs in"),
             format!("leave `{command}` out: all statements are committed at the end, or none"),
         ),

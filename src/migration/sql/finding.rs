@@ -158,8 +158,8 @@ impl Finding {
 /// What a file says that it may not. A `command` is a kind of statement, such as `SET ROLE`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Problem {
-    /// `COMMIT` and its like.
-    TransactionControl { command: String },
+    /// `COMMIT` and its like; in the middle of a `do` block, or a statement of its own.
+    TransactionControl { command: String, in_block: bool },
     /// `SET search_path` and its like.
     SearchPath { command: String },
     /// `SET ROLE` and its like.

@@ -7,7 +7,7 @@ use super::finding::{Directive, Problem, Rule};
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Problem::TransactionControl { command } => {
+            Problem::TransactionControl { command, .. } => {
                 write!(
                     f,
                     "`{command}` interferes with the transaction that makes a migration whole"
@@ -146,7 +146,10 @@ const TO_SHARED: &str = "move the statement to a file in `migrations/shared`";
 impl Problem {
     pub(super) fn advice(&self) -> String {
         match self {
-            Problem::TransactionControl { command } => format!(
+            Problem::TransactionControl { command, in_block: true } => format!(
+                "delete `{command}`, or, for work in batches, begin the file with `-- tenantctl: no-transaction`"
+            ),
+            Problem::TransactionControl { command, .. } => format!(
                 "delete `{command}`: a schema's migrations already run in one transaction; `SAVEPOINT` and `ROLLBACK TO` are fine"
             ),
             Problem::SearchPath { .. } => {

@@ -14,11 +14,11 @@ pub(super) fn problem(node: &Node, look: &Look) -> Option<Problem> {
         | Kind::COMMIT_PREPARED
         | Kind::ROLLBACK_TRANSACTION
         | Kind::ROLLBACK_PREPARED
-        | Kind::PREPARE_TRANSACTION => Some(Problem::TransactionControl { command: command() }),
+        | Kind::PREPARE_TRANSACTION => Some(transaction_control(command())),
         Kind::SET_TRANSACTION if has(node, Kind::SESSION_CHARACTERISTICS) => {
             Some(setting("default_transaction_isolation".to_owned(), look))
         }
-        Kind::SET_TRANSACTION => Some(Problem::TransactionControl { command: command() }),
+        Kind::SET_TRANSACTION => Some(transaction_control(command())),
         Kind::SET => set(node, look),
         Kind::RESET => Some(reset(node)),
         Kind::DISCARD if has(node, Kind::DISCARD_ALL) => {
@@ -47,9 +47,13 @@ pub(super) fn ends_transaction(body: &Node) -> Vec<(Node, Problem)> {
     };
     let problem = |node: Node| {
         let command = command(&node)?.to_owned();
-        Some((node, Problem::TransactionControl { command }))
+        Some((node, Problem::TransactionControl { command, in_block: true }))
     };
     body.descendants().filter_map(problem).collect()
+}
+
+fn transaction_control(command: String) -> Problem {
+    Problem::TransactionControl { command, in_block: false }
 }
 
 fn schema_change(node: &Node, look: &Look) -> Problem {

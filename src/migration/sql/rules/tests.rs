@@ -569,7 +569,7 @@ fn what_the_parser_does_not_understand_is_left_to_the_server() {
 #[test]
 fn a_finding_says_where_what_and_what_to_write_instead() {
     let context = Context::new(Folder::Tenant, "public");
-    let text = "select 1;\n  drop table é, public.users;\ndo $x$ begin\n  set role x; end $x$";
+    let text = "select 1;\n  drop table é, public.users;\ndo $x$ begin\n  set role x; commit; end $x$";
     let findings = check(text, &context);
     let shown: Vec<String> = findings
         .iter()
@@ -580,6 +580,8 @@ fn a_finding_says_where_what_and_what_to_write_instead() {
     hint: move the statement to a file in `migrations/shared`
     4:3 `SET ROLE` would change who owns everything that comes after it
     hint: delete it, and give ownership away with `ALTER TABLE … OWNER TO …`
+    4:15 `COMMIT` interferes with the transaction that makes a migration whole
+    hint: delete `COMMIT`, or, for work in batches, begin the file with `-- tenantctl: no-transaction`
     ");
 }
 
