@@ -13,7 +13,7 @@ use super::set::MigrationSet;
 use super::waves::Waves;
 use crate::event::{Blockage, Failure, Observer};
 use crate::name::SchemaName;
-use crate::pg::{ConnectError, Database, Spare};
+use crate::pg::{ConnectError, Database, Spare, identifier};
 use crate::structure::Template;
 
 /// What is done with each plan.
@@ -57,6 +57,18 @@ pub struct ExecuteOptions {
     pub path: Vec<String>,
     /// In which waves.
     pub waves: Waves,
+}
+
+impl ExecuteOptions {
+    /// Whether `relation`, as Postgres writes it (`public.users`), is of a schema behind the
+    /// tenant's own in the search path, where a name that is not qualified may be found.
+    pub(super) fn may_find(&self, relation: &str) -> bool {
+        self.path.iter().any(|schema| {
+            [schema.clone(), identifier(schema)]
+                .iter()
+                .any(|it| relation.strip_prefix(it).is_some_and(|rest| rest.starts_with('.')))
+        })
+    }
 }
 
 impl Default for ExecuteOptions {

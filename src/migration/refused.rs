@@ -1,5 +1,7 @@
 //! A statement that was refused: which of a script's it was, and where in it.
 
+use std::collections::HashMap;
+
 use super::executor::Executor;
 use super::script::{self, Message, Origin, REFUSAL, Script, Step};
 use super::set::MigrationSet;
@@ -71,7 +73,7 @@ impl Refused {
                 Some(objects) => Cause::Beyond { objects: objects.to_owned() },
                 None => {
                     let touched = other.strip_prefix("outside:").unwrap_or(other);
-                    Cause::Outside { touched: script::touched(touched) }
+                    Cause::Outside { touched: script::touched(touched, &HashMap::new()) }
                 }
             },
         };

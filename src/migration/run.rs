@@ -246,13 +246,17 @@ impl<'a> Run<'a> {
 
     /// Ends a plan's trial on a schema that failed: most failures say nothing of the others.
     fn end_trials(&self, task: &Task, failure: &Failure, trials: &mut Trials<'_>) {
-        let is_plain = |touched: &str| {
+        // A name that is not qualified may be found in other schemas.
+        let is_of_this_schema_alone = |touched: &str| {
             let files = &task.planned.plan.pending;
-            touched.split(", ").any(|name| self.executor.migrations.says(files, name))
+            touched.split(", ").all(|name| {
+                self.executor.options.may_find(name) && !self.executor.migrations.says(files, name)
+            })
         };
         match &failure.cause {
-            // A name that is not qualified may be found in other schemas.
-            Cause::Outside { touched } if !is_plain(touched) => trials.end(Trial::Due),
+            Cause::Outside { touched } if is_of_this_schema_alone(touched) => {
+                trials.end(Trial::Due);
+            }
             Cause::Beyond { .. } | Cause::Outside { .. } if trials.are_under_way() => {
                 self.outcome.borrow_mut().stop.get_or_insert(Stop::Beyond);
                 trials.end(Trial::Refused);

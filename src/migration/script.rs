@@ -15,7 +15,7 @@ mod step;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-pub(super) use self::audit::{DROPPED, own_relations, touched};
+pub(super) use self::audit::{DROPPED, dropped, own_relations, touched};
 use self::audit::{audit, found_outside, note_own_relations};
 pub(super) use self::guard::REFUSAL;
 use self::guard::{

@@ -140,19 +140,29 @@ impl MigrationSet {
 
     /// Returns where each of `files` that speaks of the first of some relations does so.
     pub(super) fn mentions(&self, files: &[usize], relations: &str) -> Vec<Site> {
-        let first = relations.split(", ").next().unwrap_or_default();
-        let name = match first {
-            DROPPED => "drop".to_owned(),
-            _ => first.rsplit('.').next().unwrap_or_default().to_ascii_lowercase(),
+        let first = relations.split(", ").next().unwrap_or_default().to_ascii_lowercase();
+        let (schema, name) = match first.split_once('.') {
+            _ if first == DROPPED => ("drop", "drop"),
+            Some(of_schema) => of_schema,
+            None => ("", first.as_str()),
         };
-        let mention = |&file: &usize| {
+        // Who drops a schema says nothing of its tables.
+        match self.words(files, name) {
+            none if none.is_empty() && !schema.is_empty() => self.words(files, schema),
+            found => found,
+        }
+    }
+
+    /// Returns where each of `files` that has `word` in a statement has it first.
+    fn words(&self, files: &[usize], word: &str) -> Vec<Site> {
+        let site = |&file: &usize| {
             let mut statements = self.statements(file).iter().enumerate();
             statements.find_map(|(index, it)| {
-                let offset = word_at(&it.text.to_ascii_lowercase(), &name)?;
+                let offset = word_at(&it.text.to_ascii_lowercase(), word)?;
                 Some(self.site(file, index, Some(offset)))
             })
         };
-        files.iter().filter_map(mention).collect()
+        files.iter().filter_map(site).collect()
     }
 
     /// Whether one of `files` says `name`, such as `public.users`, in so many letters.

@@ -138,6 +138,51 @@ async fn a_block_that_catches_errors_hides_nothing() {
 }
 
 #[tokio::test]
+async fn another_tenant_is_safe_from_names_that_are_put_together() {
+    let project = Project::with_tenants(["acme", "globex", "hooli"]).await;
+    project
+        .sql("create table globex.users (id int primary key, note text); insert into globex.users values (1, 'x')")
+        .await;
+    for (statement, touched) in [
+        ("drop schema globex cascade", "globex.users"),
+        ("drop table globex . users", "globex.users"),
+        ("alter table globex . users add age int", "globex.users"),
+        ("update globex . users set id = 2", "globex.users"),
+        ("truncate globex . users", "globex.users"),
+    ] {
+        project.tenant_migration("V1__a.sql", &dynamic(statement));
+        let output = project.command("migrate-schemas --tenants").output().unwrap();
+        let shown = project.shown(&output);
+        assert_eq!(output.status.code(), Some(1), "{statement}: {shown}");
+        assert!(shown.starts_with("1 schema failed, 2 not attempted\n"), "{statement}: {shown}");
+        assert!(shown.contains(&format!("touched {touched}")), "{statement}: {shown}");
+        assert!(shown.contains("V1__a.sql:1:"), "{statement}: {shown}");
+        assert_eq!(project.columns("globex.users").await, "id, note", "{statement}");
+        assert_eq!(project.query("select id from globex.users").await, "1", "{statement}");
+    }
+}
+
+#[tokio::test]
+async fn what_one_schema_lacks_and_the_path_has_says_nothing_of_the_others() {
+    let project = Project::with_tenants(["acme", "globex"]).await;
+    project.sql("create table public.users (id int); create table globex.users (id int)").await;
+    for statement in ["drop table users", "alter table users add age int"] {
+        project.tenant_migration("V1__a.sql", statement);
+        let output = project.command("migrate-schemas --tenants --jobs 1").output().unwrap();
+        let shown = project.shown(&output);
+        assert_eq!(output.status.code(), Some(4), "{statement}: {shown}");
+        assert!(shown.contains("touched public.users\n"), "{statement}: {shown}");
+        assert_eq!(project.columns("public.users").await, "id", "{statement}");
+        project
+            .sql(
+                "drop table if exists globex.users; create table globex.users (id int); \
+                 delete from globex.refinery_schema_history",
+            )
+            .await;
+    }
+}
+
+#[tokio::test]
 async fn a_comment_on_a_shared_table_stops_the_run_as_well() {
     let project = with_shared_things().await;
     project.tenant_migration("V1__a.sql", &dynamic("comment on table public.plans is 'x'"));

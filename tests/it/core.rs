@@ -129,10 +129,10 @@ async fn no_tenant_reaches_another_or_the_shared_schema() {
     project.sql("create table public.users (id int); create table globex.users (id int)").await;
     for (sql, touched) in [
         ("alter table users add column age int;", "public.users"),
-        ("drop table if exists users;", "a relation that it dropped"),
+        ("drop table if exists users;", "public.users"),
         ("insert into users values (1);", "public.users"),
         ("create index on users (id);", "public.users"),
-        ("do $$ begin execute 'drop table globex.users'; end $$;", "a relation that it dropped"),
+        ("do $$ begin execute 'drop table globex.users'; end $$;", "globex.users"),
         ("do $$ begin execute 'create table public.leaked (id int)'; end $$;", "public.leaked"),
         (
             "create table t (id int); create function f() returns trigger language plpgsql as $$ \

@@ -1,11 +1,16 @@
 //! What comes after a schema's files: nothing but the schema's own was touched.
 
+use std::collections::{BTreeSet, HashMap};
+
 use super::guard::REFUSAL;
 use crate::name::SchemaName;
 use crate::pg::{identifier, literal};
 
 /// What the audit calls a relation that is gone, and with it its name.
 pub(crate) const DROPPED: &str = "a relation that it dropped";
+
+/// How many relations a refusal names.
+const NAMED: usize = 5;
 
 /// Notes the oids of the schema's own relations, with their indexes and TOAST tables, and the
 /// newest oid there is: after a drop, the audit could no longer tell whose it was.
@@ -81,15 +86,38 @@ select cast(case
     )
 }
 
-/// Returns what the audit found, each relation once; one that is gone has but a number.
-pub(crate) fn touched(found: &str) -> String {
-    let mut names: Vec<&str> = found
-        .split(", ")
-        .map(|name| if name.parse::<u32>().is_ok() { DROPPED } else { name })
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    names.join(", ")
+/// Returns what the audit found, each relation once; one that is gone has but a number, unless it
+/// is among the `dropped`, which are back.
+pub(crate) fn touched(found: &str, dropped: &HashMap<u32, String>) -> String {
+    let name = |name: &'_ str| match name.parse::<u32>() {
+        Ok(oid) => dropped.get(&oid).map_or(DROPPED, String::as_str).to_owned(),
+        Err(_) => name.to_owned(),
+    };
+    let names: BTreeSet<String> = found.split(", ").map(name).collect();
+    let names: Vec<String> = names.into_iter().collect();
+    match names.len() > NAMED {
+        true => format!("{} and {} more", names[..NAMED].join(", "), names.len() - NAMED),
+        false => names.join(", "),
+    }
+}
+
+/// Returns a question for the names of the relations that the audit found gone, once their drop is
+/// rolled back: each number, and the name of the table for an index of it or for what it keeps
+/// elsewhere. `None` where nothing was dropped.
+pub(crate) fn dropped(found: &str) -> Option<String> {
+    let oids: Vec<&str> = found.split(", ").filter(|it| it.parse::<u32>().is_ok()).collect();
+    (!oids.is_empty()).then(|| {
+        format!(
+            "\
+select c.oid::int8, quote_ident(s.nspname) || '.' || quote_ident(t.relname)
+  from unnest(array[{}]::oid[]) as oid join pg_class c using (oid)
+  left join pg_index i on i.indexrelid = c.oid
+  left join pg_class h on h.reltoastrelid = coalesce(i.indrelid, c.oid)
+  join pg_class t on t.oid = coalesce(h.oid, i.indrelid, c.oid)
+  join pg_namespace s on s.oid = t.relnamespace",
+            oids.join(", ")
+        )
+    })
 }
 
 /// Fails when the search path finds `name` behind the schema only. Each catalog is asked by its
@@ -129,8 +157,15 @@ mod tests {
     #[test]
     fn what_was_touched_is_named_once() {
         assert_eq!(
-            touched("public.b, public.a, public.b, 16390"),
-            format!("{DROPPED}, public.a, public.b")
+            touched(
+                "public.b, public.a, public.b, 16390, 16391",
+                &HashMap::from([(16391, "x.y".into())])
+            ),
+            format!("{DROPPED}, public.a, public.b, x.y")
+        );
+        assert_eq!(
+            touched("a.a, a.b, a.c, a.d, a.e, a.f, a.g", &HashMap::new()),
+            "a.a, a.b, a.c, a.d, a.e and 2 more"
         );
     }
 }

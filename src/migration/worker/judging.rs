@@ -1,5 +1,7 @@
 //! What it means for a schema that a statement of its script was refused.
 
+use std::collections::HashMap;
+
 use super::super::holders;
 use super::super::queue::Task;
 use super::super::refused::Refused;
@@ -7,7 +9,7 @@ use super::super::script::{self, Origin};
 use super::super::set::MigrationSet;
 use super::{Seen, Verdict, Worker};
 use crate::event::{Blockage, BlockageKind, Cause, Failure, Holder, Site};
-use crate::pg::Connection;
+use crate::pg::{Connection, Row};
 
 impl Worker<'_> {
     /// Rolls back, and says what a refused statement means.
@@ -29,7 +31,8 @@ impl Worker<'_> {
                 Verdict::Failed(Box::new(Failure { site, ..cause.into() }))
             }
             Some(other) => {
-                let touched = script::touched(other.strip_prefix("outside:").unwrap_or(other));
+                let found = other.strip_prefix("outside:").unwrap_or(other);
+                let touched = script::touched(found, &self.dropped(found).await);
                 let files = &task.planned.plan.pending;
                 let seeds = task.creation.as_ref().and(self.executor.seeds);
                 let site = match seeds {
@@ -43,6 +46,19 @@ impl Worker<'_> {
             }
             None => self.judge_sql(task, refused, seen),
         }
+    }
+
+    /// Returns the names of those relations that the audit found gone, and that are back now.
+    async fn dropped(&mut self, found: &str) -> HashMap<u32, String> {
+        let Some(question) = script::dropped(found) else {
+            return HashMap::new();
+        };
+        let rows = match self.lane.serve(0).await {
+            Ok(connection) => connection.ask(&question).await.unwrap_or_default().rows,
+            Err(_) => return HashMap::new(),
+        };
+        let name = |row: &Row| Some((row.text(0).parse().ok()?, row.text(1).to_owned()));
+        rows.iter().filter_map(name).collect()
     }
 
     /// Returns where a plan's files speak of the first of some objects, `function public.f()`.

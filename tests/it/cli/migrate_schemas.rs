@@ -1412,11 +1412,11 @@ async fn of_several_files_the_one_that_reached_outside_is_named() {
     1 schema failed
     ------- stderr -------
     error: migration V2 `clean` could not be applied to schema `acme`
-      caused by: it reached outside the schema and touched a relation that it dropped
-         --> migrations/tenant/V2__clean.sql:2:1
+      caused by: it reached outside the schema and touched public.users
+         --> migrations/tenant/V2__clean.sql:2:22
           |
         2 | drop table if exists users;
-          | ^
+          |                      ^
         the names were found outside the schema, by the search path or because they are qualified; nothing was changed there
     hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --jobs 1 --schema=acme`
     [exit status: 1]
