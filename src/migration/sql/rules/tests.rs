@@ -569,7 +569,8 @@ fn what_the_parser_does_not_understand_is_left_to_the_server() {
 #[test]
 fn a_finding_says_where_what_and_what_to_write_instead() {
     let context = Context::new(Folder::Tenant, "public");
-    let text = "select 1;\n  drop table é, public.users;\ndo $x$ begin\n  set role x; commit; end $x$";
+    let text =
+        "select 1;\n  drop table é, public.users;\ndo $x$ begin\n  set role x; commit; end $x$";
     let findings = check(text, &context);
     let shown: Vec<String> = findings
         .iter()
