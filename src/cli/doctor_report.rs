@@ -7,6 +7,7 @@ use serde_json::json;
 use super::error::disagreement_advice;
 use super::report::Report;
 use super::text::{count, few, grouped, printable, shell_word};
+use crate::migration::ConnectionLimit;
 use crate::migration::history::HISTORY_TABLE;
 use crate::pg::{SqlError, identifier, qualified};
 use crate::tenant::doctor::{Examination, Finding, Repair, Repaired};
@@ -153,8 +154,7 @@ fn what(finding: &Finding, most: usize) -> String {
         Finding::Pooler => "a pooler stands between here and the server".into(),
         Finding::SmallLockTable(small) => small.to_string(),
         Finding::FewConnections { free, jobs, .. } => {
-            let free = count(*free, "free connection");
-            format!("the server has {free}, too few for {jobs} jobs at once")
+            format!("{free}, too few for {jobs} jobs at once")
         }
         Finding::NoCreate { role, database } => {
             format!("role `{role}` may not create schemas in database `{database}`")
@@ -263,8 +263,13 @@ fn advice(finding: &Finding) -> String {
             small.enough(),
             if small.jobs > 1 { ", or use fewer `--jobs`" } else { "" }
         ),
-        Finding::FewConnections { room, .. } => {
-            format!("run with `--jobs {room}`, or raise the server's `max_connections`")
+        Finding::FewConnections { room, free, .. } => {
+            let raise = match free.limit {
+                ConnectionLimit::Server => "the server's `max_connections`",
+                ConnectionLimit::Role => "the role's `connection limit`",
+                ConnectionLimit::Database => "the database's `connection limit`",
+            };
+            format!("run with `--jobs {room}`, or raise {raise}")
         }
         Finding::NoCreate { role, database } => format!(
             "let the database's owner run `grant create on database {} to {}`",

@@ -41,7 +41,7 @@ pub(crate) use holders::{
 pub use interrupt::{Interrupt, Urgency};
 pub use listing::Duplicate;
 pub use plan::{Finding, Plan, PlanOptions};
-pub use preflight::{PreflightError, SmallLockTable, room_for};
+pub use preflight::{ConnectionLimit, FreeConnections, PreflightError, SmallLockTable, room_for};
 pub use script::{BEING_CREATED, Creating, Origin, Registration, Script, ScriptOptions, Subject};
 pub(crate) use script::{lock_key, lock_key_of};
 pub use seeds::SeedsError;

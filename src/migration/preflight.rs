@@ -13,7 +13,7 @@ use crate::pg::{ConnectError, Connection, Database, Incomplete, Row, Spare, SqlE
 const LONG: Duration = Duration::from_secs(60);
 
 /// Connections that are left to others.
-const SPARE: i64 = 2;
+const SPARE: usize = 2;
 
 /// Locks that a statement which makes or changes a table takes, with its indexes and its TOAST
 /// table.
@@ -69,7 +69,7 @@ pub async fn check(
 ) -> Result<ExecuteOptions, PreflightError> {
     let mut server = Server::look(spare.lane().await.serve(0).await?).await?;
     // Those that helped to look are workers' connections already.
-    server.free += i64::try_from(spare.helpers()).expect("a few");
+    server.helpers = i64::try_from(spare.helpers()).expect("a few");
     if server.is_standby {
         let place = database.place().into();
         return Err(ConnectError::ReadOnly { place }.into());
@@ -189,12 +189,55 @@ impl fmt::Display for SmallLockTable {
     }
 }
 
+/// How many more connections there can be, and what allows no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FreeConnections {
+    /// How many.
+    pub count: usize,
+    /// What allows no more.
+    pub limit: ConnectionLimit,
+}
+
+/// What bounds the number of connections (Postgres documentation, "Connections and Authentication"
+/// and `CONNECTION LIMIT` of `CREATE ROLE` and `CREATE DATABASE`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionLimit {
+    /// `max_connections`.
+    Server,
+    /// The role's own limit.
+    Role,
+    /// The database's own limit.
+    Database,
+}
+
+impl fmt::Display for FreeConnections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let connections = if self.count == 1 { "free connection" } else { "free connections" };
+        let count = self.count;
+        match self.limit {
+            ConnectionLimit::Server => write!(f, "the server has {count} {connections}"),
+            ConnectionLimit::Role => {
+                write!(f, "the role's connection limit leaves {count} {connections}")
+            }
+            ConnectionLimit::Database => {
+                write!(f, "the database's connection limit leaves {count} {connections}")
+            }
+        }
+    }
+}
+
 /// What a server said of itself.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Server {
     pub(crate) is_standby: bool,
-    /// Connections that an ordinary role can still open, besides the one that asked.
-    pub(crate) free: i64,
+    /// Connections that an ordinary role can still open on the server, besides the one that asked.
+    free: i64,
+    /// Those that this role can, where it has a limit.
+    free_of_role: Option<i64>,
+    /// Those that the database can have, where it has a limit.
+    free_of_database: Option<i64>,
+    /// Connections that are open for the work already, and count as taken above.
+    helpers: i64,
     long: i64,
     oldest: Option<Transaction>,
     dump: Option<Transaction>,
@@ -226,8 +269,12 @@ fn question() -> String {
              coalesce(backend_type = 'client backend', usesysid is not null) as is_client, \
              pid <> pg_backend_pid() and backend_type = 'client backend' \
                and datid = (select oid from pg_database where datname = current_database()) \
-               as is_other \
-           from pg_stat_get_activity(null)) \
+               as is_other, \
+             usesysid as role, datid as database \
+           from pg_stat_get_activity(null)), \
+         limits as (select r.oid as role, r.rolconnlimit, d.oid as database, d.datconnlimit \
+           from pg_roles r, pg_database d \
+          where r.rolname = session_user and not r.rolsuper and d.datname = current_database()) \
          select pg_is_in_recovery(), \
            current_setting('max_connections')::int8 \
              - current_setting('superuser_reserved_connections')::int8 \
@@ -237,7 +284,11 @@ fn question() -> String {
            {}, {}, \
            current_setting('max_locks_per_transaction')::int8, \
            current_setting('max_connections')::int8 \
-             + current_setting('max_prepared_transactions')::int8",
+             + current_setting('max_prepared_transactions')::int8, \
+           (select rolconnlimit - (select count(*) from sessions where is_client and role = l.role) \
+              from limits l where rolconnlimit >= 0), \
+           (select datconnlimit - (select count(*) from sessions where is_client and database = l.database) \
+              from limits l where datconnlimit >= 0)",
         transaction(&format!("age > interval '{seconds} s'")),
         transaction("name = 'pg_dump' and age is not null"),
     )
@@ -250,6 +301,9 @@ impl From<&Row> for Server {
         Self {
             is_standby: row.flag(0),
             free: count(1),
+            free_of_role: row.number(7),
+            free_of_database: row.number(8),
+            helpers: 0,
             long: count(2),
             oldest: row.get(3).and_then(transaction),
             dump: row.get(4).and_then(transaction),
@@ -278,17 +332,25 @@ impl Server {
     /// Returns how many schemas to work on at once. The connection that asked stays open beside
     /// theirs.
     pub(crate) fn jobs(&self, wanted: usize) -> usize {
-        let most = usize::try_from(self.free - SPARE).unwrap_or_default();
-        wanted.min(most).max(1)
+        wanted.min(self.free().count.saturating_sub(SPARE)).max(1)
+    }
+
+    /// Returns how many connections can be opened besides the one that asked.
+    pub(crate) fn free(&self) -> FreeConnections {
+        let limits = [
+            (Some(self.free), ConnectionLimit::Server),
+            (self.free_of_role, ConnectionLimit::Role),
+            (self.free_of_database, ConnectionLimit::Database),
+        ];
+        let limits = limits.into_iter().filter_map(|(free, limit)| Some((free?, limit)));
+        let (free, limit) = limits.min_by_key(|it| it.0).expect("that of the server");
+        let count = usize::try_from(free + self.helpers).unwrap_or_default();
+        FreeConnections { count, limit }
     }
 
     fn fewer_jobs(&self, wanted: usize, jobs: usize) -> Option<String> {
-        (jobs < wanted).then(|| {
-            let free = self.free.max(0);
-            format!(
-                "the server has {free} free connections: working on {jobs} at once instead of {wanted}"
-            )
-        })
+        (jobs < wanted)
+            .then(|| format!("{}: working on {jobs} at once instead of {wanted}", self.free()))
     }
 
     fn long_transactions(&self) -> Option<String> {
@@ -371,6 +433,16 @@ mod tests {
         assert_eq!(
             server(5).fewer_jobs(64, 3).unwrap(),
             "the server has 5 free connections: working on 3 at once instead of 64"
+        );
+        let limited = Server { free_of_role: Some(3), free_of_database: Some(4), ..server(90) };
+        assert_eq!(
+            limited.fewer_jobs(64, 1).unwrap(),
+            "the role's connection limit leaves 3 free connections: working on 1 at once instead of 64"
+        );
+        let limited = Server { free_of_database: Some(1), ..server(90) };
+        assert_eq!(
+            limited.fewer_jobs(64, 1).unwrap(),
+            "the database's connection limit leaves 1 free connection: working on 1 at once instead of 64"
         );
         assert_eq!(server(90).fewer_jobs(4, 4), None);
     }

@@ -148,22 +148,8 @@ async fn fewer_places_than_before_are_made_do_with() {
         let project = Project::new().await;
         project.add_many_tenants(8).await;
         project.add_traces(1, 0.2);
-        let database = project.database();
-        let role = format!("role_{}", database.database);
-        project
-            .sql(&format!(
-                "create role {role} login password 'secret'; \
-                 grant create on database {} to {role}; \
-                 do $$ declare s text; begin \
-                   for s in select nspname from pg_namespace where nspname ~ '^t[0-9]' loop \
-                     execute format('alter schema %I owner to {role}', s); end loop; end $$; \
-                 grant all on all tables in schema public to {role}; \
-                 grant all on schema public to {role}",
-                database.database
-            ))
-            .await;
-        let theirs =
-            ServerConnection { user: role.clone(), password: "secret".into(), ..database.clone() };
+        let theirs = with_a_role(&project).await;
+        let role = &theirs.user;
         let mut command = project.command("migrate-schemas --tenants --jobs 3 --quiet");
         command.env("DATABASE_URL", theirs.url());
         let program = project.start_command(command);
@@ -180,16 +166,77 @@ async fn fewer_places_than_before_are_made_do_with() {
         let output = program.ends();
         assert_eq!(output.status.code(), Some(0), "{left}: {}", project.shown(&output));
         assert_eq!(project.versions().await, "V1: 8");
-        project.sql(&format!("drop owned by {role}; ")).await;
-        eventually("the role can be dropped", async || {
-            let drop = format!("drop role if exists {role}");
-            sqlx_ok(&project, &drop).await
-        })
-        .await;
+        drop_role(&project, role).await;
     }
 }
 
-async fn sqlx_ok(project: &Project, sql: &str) -> bool {
+#[tokio::test]
+async fn the_limits_of_the_role_and_the_database_are_kept_and_told_of() {
+    let project = Project::new().await;
+    project.add_many_tenants(8).await;
+    project.write("tenantctl.toml", "[migrate]\njobs = 8\n");
+    let theirs = with_a_role(&project).await;
+    let role = &theirs.user;
+    let database = &theirs.database;
+    for (version, limit, says) in [
+        (1, format!("alter role {role} connection limit 5"), "role's connection limit leaves 4"),
+        (
+            2,
+            format!(
+                "alter role {role} connection limit -1; alter database {database} connection limit 6"
+            ),
+            // How many others there are just then depends.
+            "database's connection limit leaves ",
+        ),
+    ] {
+        project.add_traces(version, 0.1);
+        project.sql(&limit).await;
+        let run = |arguments: &str| {
+            let mut command = project.command(arguments);
+            command.env("DATABASE_URL", theirs.url());
+            project.shown(&project.start_command(command).ends())
+        };
+        let doctor = run("doctor");
+        assert!(doctor.contains(&format!("the {says}")), "{doctor}");
+        assert!(doctor.contains("too few for 8 jobs at once: run with `--jobs "), "{doctor}");
+        project.nobody_is_connected().await;
+        let sampler = Sampler::start(project.database());
+        let shown = run("migrate-schemas --tenants --quiet");
+        assert!(shown.starts_with("8 schemas migrated\n"), "{shown}");
+        assert!(shown.contains(&format!("warning: the {says}")), "{shown}");
+        assert!(shown.contains(" at once instead of 8\n"), "{shown}");
+        assert!(sampler.most() <= 3, "{shown}");
+        project.nobody_is_connected().await;
+    }
+    drop_role(&project, role).await;
+}
+
+/// Returns the database as a role sees it that may do all that a run needs, and is no superuser.
+async fn with_a_role(project: &Project) -> ServerConnection {
+    let database = project.database();
+    let role = format!("role_{}", database.database);
+    project
+        .sql(&format!(
+            "create role {role} login password 'secret'; \
+             grant create on database {} to {role}; \
+             do $$ declare s text; begin \
+               for s in select nspname from pg_namespace where nspname ~ '^t[0-9]' loop \
+                 execute format('alter schema %I owner to {role}', s); end loop; end $$; \
+             grant all on all tables in schema public to {role}; \
+             grant all on schema public to {role}",
+            database.database
+        ))
+        .await;
+    ServerConnection { user: role, password: "secret".into(), ..database.clone() }
+}
+
+async fn drop_role(project: &Project, role: &str) {
+    project.sql(&format!("drop owned by {role}")).await;
     let mut connection = project.database().options().connect().await.unwrap();
-    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut connection).await.is_ok()
+    // Somebody's backend may not have ended yet.
+    eventually("the role can be dropped", async || {
+        let drop = format!("drop role if exists {role}");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(drop)).execute(&mut connection).await.is_ok()
+    })
+    .await;
 }

@@ -430,7 +430,9 @@ pub(crate) fn connect_hint(error: &ConnectError) -> Option<String> {
                                   `PGPASSWORD` or `~/.pgpass`"
                 .into(),
             "3D000" => format!("create it with `createdb {}`", shell_word(&place.database)),
-            "53300" => "wait for a free connection slot, or raise `max_connections`".into(),
+            "53300" => "wait for a free connection slot, or raise `max_connections`, or the connection \
+                        limit of the role or the database"
+                .into(),
             _ => return None,
         },
         ConnectError::Unreachable { reason, .. } if reason.starts_with("TLS:") => {

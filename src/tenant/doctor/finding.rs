@@ -1,6 +1,6 @@
 //! What can be wrong with a fleet, as data.
 
-use crate::migration::SmallLockTable;
+use crate::migration::{FreeConnections, SmallLockTable};
 use crate::name::{SchemaName, SchemaNameError};
 
 /// Something that is wrong. What is wrong with many schemas in the same way is one finding.
@@ -19,8 +19,8 @@ pub enum Finding {
     SmallLockTable(SmallLockTable),
     /// There are too few free connections for the jobs of one run.
     FewConnections {
-        /// Those that an ordinary role can still open.
-        free: usize,
+        /// Those that can still be opened.
+        free: FreeConnections,
         /// The jobs of a run.
         jobs: usize,
         /// The jobs for which there is room.

@@ -46,7 +46,7 @@ pub(super) fn settings(look: &mut Look<'_>, server: &Server, surveys: &Surveys) 
     let smallest = small.into_iter().flatten().max_by_key(|it| it.wanted);
     look.findings.extend(smallest.map(Finding::SmallLockTable));
     if room < jobs {
-        let free = usize::try_from(server.free).unwrap_or_default();
+        let free = server.free();
         look.findings.push(Finding::FewConnections { free, jobs, room });
     }
 }
