@@ -252,8 +252,8 @@ fn advice(cause: &Cause) -> Option<&'static str> {
             Some("the role lacks a privilege: grant it, or connect as the owner of the schema")
         }
         Cause::NoSchema => Some(
-            "the registry has a row for it: make the schema anew with `create schema` in psql, or \
-             remove the row there",
+            "unless it has just been deleted, the registry still has a row for it: make the schema \
+             anew with `create schema` in psql, or remove the row there",
         ),
         Cause::TimedOut(_) => Some("give it longer with `--statement-timeout`, or `off`"),
         _ => None,

@@ -233,7 +233,7 @@ async fn a_tenant_that_is_deleted_while_the_fleet_is_looked_at_is_missed_alone()
     c: applied V2 `two`
     error: 2 schemas: a, d could not be migrated
       caused by: there is no such schema
-        the registry has a row for it: make the schema anew with `create schema` in psql, or remove the row there
+        unless it has just been deleted, the registry still has a row for it: make the schema anew with `create schema` in psql, or remove the row there
     hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --jobs 1 --schema=a --schema=d`
     [exit status: 4]
     ");
