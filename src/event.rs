@@ -210,6 +210,9 @@ pub enum Cause {
         /// `function public.f()`, separated by commas.
         objects: String,
     },
+    /// The migration changed the history of its schema.
+    #[error("it changed or dropped `refinery_schema_history`, which says what was applied")]
+    OwnHistory,
     /// There is no such schema.
     #[error("there is no such schema")]
     NoSchema,

@@ -100,12 +100,12 @@ pub(crate) fn explain(report: &Report, mode: Mode, outcome: &Outcome) {
     explain_not_rehearsed(report, outcome);
 }
 
-/// Says which schemas' rehearsals ended early: what runs in no transaction cannot be rolled back.
+/// Says which schemas' rehearsals ended early: before a file that cannot be rolled back.
 fn explain_not_rehearsed(report: &Report, outcome: &Outcome) {
     for (migration, schemas) in &outcome.rehearsed_up_to {
         let names = few(schemas.iter(), if report.verbose { usize::MAX } else { SHOWN });
         report.warn(format!(
-            "not rehearsed: {migration}, which runs in no transaction, and what follows it, in {}: {names}",
+            "not rehearsed: {migration}, which no rollback would undo, and what follows it, in {}: {names}",
             count(schemas.len(), "schema")
         ));
     }
@@ -238,15 +238,18 @@ fn explain_failure(report: &Report, mode: Mode, failure: &Failure, schemas: &[&S
 fn advice(cause: &Cause) -> Option<&'static str> {
     match cause {
         Cause::Outside { .. } => Some(
-            "the names were found outside the schema, by the search path or because they are \
-             qualified; nothing was changed there",
+            "the names were found outside the schema: by the search path, because they are \
+             qualified, or by a trigger or function; it was rolled back, and where it is meant, say \
+             so on the file's first lines: `-- tenantctl: allow other-schema`",
         ),
+        Cause::OwnHistory => Some("it was rolled back; tenantctl alone writes there"),
         Cause::Beyond { .. } => Some(
             "it was rolled back; what everybody shares belongs in `migrations/shared`, or say on \
              the file's first lines that it is meant: `-- tenantctl: allow other-schema`",
         ),
         Cause::Sql(error) if error.is("55P04") => Some(
-            "a new enum value cannot be used in the transaction that adds it: split the file in two",
+            "a new enum value cannot be used in the transaction that adds it, which all pending \
+             files share: add it in a file of its own that begins with `-- tenantctl: no-transaction`",
         ),
         Cause::Sql(error) if error.is("42501") => {
             Some("the role lacks a privilege: grant it, or connect as the owner of the schema")

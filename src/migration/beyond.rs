@@ -79,7 +79,8 @@ select set_config('tenantctl.writes', ({writes})::text, true),
        set_config('tenantctl.things', coalesce((select string_agg(classid || ':' || objid, ',')
          from own), ''), true),
        set_config('tenantctl.newest', greatest((select max(oid) from pg_catalog.pg_class),
-         (select max(oid) from pg_catalog.pg_type), (select max(oid) from pg_catalog.pg_proc))::text, true),
+         (select max(oid) from pg_catalog.pg_type), (select max(oid) from pg_catalog.pg_proc),
+         (select max(oid) from pg_catalog.pg_trigger))::text, true),
        set_config('tenantctl.names', coalesce((select jsonb_object_agg(classid || ':' || objid,
            i.type || ' ' || i.identity)
          from others, pg_catalog.pg_identify_object(classid, objid, 0) as i), '{{}}')::text, true),
@@ -265,7 +266,10 @@ fn written(schema: &SchemaName, path: &[String], is_check: bool) -> String {
     union all
     select 'pg_catalog.pg_trigger'::regclass, t.oid, 0, c.relnamespace
       from pg_catalog.pg_trigger t join pg_catalog.pg_class c on c.oid = t.tgrelid
-     where {has_triggers} and not t.tgisinternal and {of_t}
+     where {has_triggers} and {of_t} and (not t.tgisinternal or {is_old} and not exists (
+           -- Those of one's own foreign keys are one's own, wherever these point.
+           select from pg_catalog.pg_constraint k join pg_catalog.pg_class o on o.oid = k.conrelid
+            where k.oid = t.tgconstraint and o.relnamespace = {own}::regnamespace))
     union all
     -- Who creates or alters a table locks it, but not who grants something on it. The first foreign
     -- key that points at a table rewrites its row as well.
@@ -287,6 +291,12 @@ fn written(schema: &SchemaName, path: &[String], is_check: bool) -> String {
      where {has_owners} and d.classid = 'pg_catalog.pg_class'::regclass and d.deptype = 'a'
        and d.dbid = (select oid from pg_catalog.pg_database where datname = current_database()) and {of_d}",
         simple = simple.join("\n    union all\n"),
+        own = literal(&identifier(schema.as_str())),
+        // A foreign key makes new ones, and changes none.
+        is_old = match is_check {
+            true => "t.oid <= current_setting('tenantctl.newest')::oid",
+            false => "true",
+        },
         has_triggers = if_written("pg_trigger"),
         has_columns = if_written("pg_attribute"),
         has_owners = if_written("pg_shdepend"),

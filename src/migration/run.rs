@@ -257,7 +257,9 @@ impl<'a> Run<'a> {
             Cause::Outside { touched } if is_of_this_schema_alone(touched) => {
                 trials.end(Trial::Due);
             }
-            Cause::Beyond { .. } | Cause::Outside { .. } if trials.are_under_way() => {
+            Cause::Beyond { .. } | Cause::Outside { .. } | Cause::OwnHistory
+                if trials.are_under_way() =>
+            {
                 self.outcome.borrow_mut().stop.get_or_insert(Stop::Beyond);
                 trials.end(Trial::Refused);
             }

@@ -20,6 +20,7 @@ use self::audit::{audit, found_outside, note_own_relations};
 pub(super) use self::guard::REFUSAL;
 use self::guard::{
     absence_guard, brief_guard, execute_guard, half_made_guard, history_guard, lock_guard,
+    own_history,
 };
 pub(crate) use self::guard::{lock_key, lock_key_of};
 use self::recording::history_rows_after;
@@ -307,6 +308,11 @@ impl Script {
         self.finish_files(if is_audited(subject) { Origin::Audit } else { Origin::Record });
         self.audit(subject);
         if used_up.is_some() {
+            if subject.creation.is_none() {
+                for check in own_history(subject) {
+                    self.push(Origin::Audit, check);
+                }
+            }
             for check in beyond::check(subject.schema, &options.path) {
                 self.push(Origin::Audit, check);
             }

@@ -71,6 +71,12 @@ impl MigrationSet {
         Header::of(&self.file(index).sql).no_transaction
     }
 
+    /// Whether no rollback would undo all of the `index`th file.
+    pub(super) fn cannot_be_rehearsed(&self, index: usize) -> bool {
+        self.is_no_transaction(index)
+            || self.statements(index).iter().any(|statement| statement.sets_a_sequence)
+    }
+
     /// Whether these are to stay within the schema they run in.
     pub(super) fn is_confined(&self) -> bool {
         self.context.folder == Folder::Tenant

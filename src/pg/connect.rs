@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sqlx::ConnectOptions as _;
-use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::postgres::PgConnectOptions;
 
 use super::connection::{Connection, Incomplete};
 use super::environment::{self, Variable};
@@ -124,14 +124,22 @@ impl Database {
     /// At once when the server refuses or nothing listens; after the connect timeout when nothing
     /// answers. A server that is still starting up is waited for within that time.
     pub async fn connect(&self, application_name: &str) -> Result<Connection, ConnectError> {
-        let options = self.options.clone().application_name(application_name);
-        match tokio::time::timeout(self.connect_timeout, self.open(&options)).await {
-            Ok(Ok(connection)) => Ok(Connection::new(connection, self.place())),
-            Ok(Err(error)) => Err(error),
-            Err(_) => {
-                Err(ConnectError::NoAnswer { place: self.place(), timeout: self.connect_timeout })
+        let opening = async {
+            let mut connection = self.open(application_name).await?;
+            let (name, value) = PLAIN_BACKSLASHES;
+            let set = format!(
+                "select set_config('{name}', '{value}', false) \
+                  where current_setting('{name}') <> '{value}'"
+            );
+            match connection.send(set).await {
+                Ok(_) => Ok(connection),
+                Err((Incomplete::Lost(error), _)) => Err(error),
+                Err((Incomplete::Sql(source), _)) => {
+                    Err(ConnectError::Refused { place: self.place().into(), source })
+                }
             }
-        }
+        };
+        self.in_time(opening).await
     }
 
     /// Opens a connection whose session is ours alone and has these settings from its start, or
@@ -142,10 +150,11 @@ impl Database {
         application_name: &str,
         settings: &[(&str, String)],
     ) -> Result<Option<Connection>, ConnectError> {
-        let ours = [("tenantctl.session", "direct".to_owned())];
+        let (name, value) = PLAIN_BACKSLASHES;
+        let ours = [("tenantctl.session", "direct".to_owned()), (name, value.to_owned())];
         let options = self.options.clone().options(ours.iter().chain(settings).cloned());
         let database = Self { options, ..self.clone() };
-        let mut connection = match database.connect(application_name).await {
+        let mut connection = match database.in_time(database.open(application_name)).await {
             // PgBouncer: `unsupported startup parameter: options`.
             Err(ConnectError::Refused { source, .. }) if source.is("08P01") => return Ok(None),
             other => other?,
@@ -160,15 +169,26 @@ impl Database {
         }
     }
 
-    async fn open(&self, options: &PgConnectOptions) -> Result<PgConnection, ConnectError> {
+    async fn open(&self, application_name: &str) -> Result<Connection, ConnectError> {
+        let options = self.options.clone().application_name(application_name);
         loop {
             match options.connect().await.map_err(|error| self.connect_error(&error)) {
+                Ok(connection) => return Ok(Connection::new(connection, self.place())),
                 Err(ConnectError::Refused { source, .. }) if source.is("57P03") => {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
-                other => return other,
+                Err(error) => return Err(error),
             }
         }
+    }
+
+    async fn in_time(
+        &self,
+        opening: impl Future<Output = Result<Connection, ConnectError>>,
+    ) -> Result<Connection, ConnectError> {
+        tokio::time::timeout(self.connect_timeout, opening).await.unwrap_or_else(|_| {
+            Err(ConnectError::NoAnswer { place: self.place(), timeout: self.connect_timeout })
+        })
     }
 
     fn connect_error(&self, error: &sqlx::Error) -> ConnectError {
@@ -193,6 +213,10 @@ impl Database {
         ConnectError::Unreachable { place, reason }
     }
 }
+
+/// What every session has, whatever the database or the role is set to: a string's end is where the
+/// grammar and sqlx see it (Postgres documentation, "String Constants").
+const PLAIN_BACKSLASHES: (&str, &str) = ("standard_conforming_strings", "on");
 
 /// Whether this is what sqlx says of an answer that Postgres never gives.
 fn is_of_a_stranger(text: &str) -> bool {

@@ -175,6 +175,10 @@ fn objection(finding: &Finding) -> Option<(String, String)> {
             format!("`{command}` would point what comes after it at another schema"),
             "leave it out, and write `schema.table` where another schema is meant".to_owned(),
         ),
+        Problem::Backslashes => (
+            "`standard_conforming_strings` would change where strings end".to_owned(),
+            "leave it out, and write `E'…'` where a backslash begins an escape".to_owned(),
+        ),
         Problem::SessionSetting { name, .. } => {
             (session(&format!("SET {name}")), format!("write `SET LOCAL {name} = …`"))
         }

@@ -10,7 +10,8 @@ async fn with_shared_things() -> Project {
             "create table public.plans (id int primary key, name text); \
              create function public.rate() returns int language sql as 'select 1'; \
              create type public.mood as enum ('good'); \
-             create domain public.score as int",
+             create domain public.score as int; \
+             create table public.prices (plan int references public.plans)",
         )
         .await;
     project
@@ -122,6 +123,7 @@ async fn whatever_it_is_it_is_named() {
              create trigger t after insert on public.plans for each row execute function t()",
             "trigger t on public.plans",
         ),
+        ("alter table public.plans disable trigger all", "trigger "),
     ] {
         let said = project.found(statement).await;
         assert!(said.starts_with(found), "{statement}: {said}");
@@ -163,6 +165,48 @@ async fn another_tenant_is_safe_from_names_that_are_put_together() {
 }
 
 #[tokio::test]
+async fn the_triggers_of_ones_own_foreign_keys_are_ones_own() {
+    let project = with_shared_things().await;
+    project.tenant_migration(
+        "V1__a.sql",
+        "create table subscriptions (plan int, constraint f foreign key (plan) references plans (id))",
+    );
+    project.migrate();
+    for statement in [
+        "alter table subscriptions alter constraint f deferrable",
+        "alter table subscriptions disable trigger all",
+        "alter table subscriptions add constraint g foreign key (plan) references plans (id)",
+    ] {
+        project.sql("delete from acme.refinery_schema_history where version = 2").await;
+        project.tenant_migration("V2__a.sql", statement);
+        let shown = project.run("migrate-schemas --schema acme");
+        assert!(shown.starts_with("1 schema migrated\n"), "{statement}: {shown}");
+    }
+}
+
+#[tokio::test]
+async fn who_changes_the_history_behind_the_grammars_back_stops_the_run() {
+    let project = Project::with_tenants(["acme", "globex"]).await;
+    project.tenant_migration("V1__a.sql", "create table a ()");
+    project.migrate();
+    for statement in [
+        "delete from refinery_schema_history",
+        "insert into refinery_schema_history values (7, 'x', now()::text, '1')",
+        "update refinery_schema_history set checksum = '1'",
+        "drop table refinery_schema_history",
+    ] {
+        project.tenant_migration("V2__b.sql", &dynamic(statement));
+        let shown = project.run("migrate-schemas --tenants");
+        assert!(shown.starts_with("1 schema failed, 1 not attempted\n"), "{statement}: {shown}");
+        let why = "changed or dropped `refinery_schema_history`, which says what was applied\n";
+        assert!(shown.contains(why), "{statement}: {shown}");
+        assert!(shown.contains("V2__b.sql:1:"), "{statement}: {shown}");
+        let history = "select string_agg(version::text, ',') from acme.refinery_schema_history";
+        assert_eq!(project.query(history).await, "1", "{statement}");
+    }
+}
+
+#[tokio::test]
 async fn what_one_schema_lacks_and_the_path_has_says_nothing_of_the_others() {
     let project = Project::with_tenants(["acme", "globex"]).await;
     project.sql("create table public.users (id int); create table globex.users (id int)").await;
@@ -195,7 +239,7 @@ async fn a_comment_on_a_shared_table_stops_the_run_as_well() {
           |
         1 | create table notes (id int); do $$ begin execute 'comment on table public.plans is ''x'''; end $$;
           |                                                                           ^
-        the names were found outside the schema, by the search path or because they are qualified; nothing was changed there
+        the names were found outside the schema: by the search path, because they are qualified, or by a trigger or function; it was rolled back, and where it is meant, say so on the file's first lines: `-- tenantctl: allow other-schema`
     error: stopped early: the same migrations would do the same from every other schema
     not attempted: globex, hooli
     hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --schema=acme --schema=globex --schema=hooli`

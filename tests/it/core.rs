@@ -126,11 +126,23 @@ async fn a_failed_migration_leaves_nothing() {
 #[tokio::test]
 async fn no_tenant_reaches_another_or_the_shared_schema() {
     let project = Project::with_tenants(["acme", "globex"]).await;
-    project.sql("create table public.users (id int); create table globex.users (id int)").await;
+    project
+        .sql(
+            "create table public.users (id int); create table globex.users (id int); \
+             create sequence public.counter",
+        )
+        .await;
     for (sql, touched) in [
         ("alter table users add column age int;", "public.users"),
         ("drop table if exists users;", "public.users"),
         ("insert into users values (1);", "public.users"),
+        ("alter table users disable trigger all;", "public.users"),
+        ("select setval('counter', 7);", "public.counter"),
+        (
+            "create table plans (id int primary key); \
+             alter table users add foreign key (id) references plans (id);",
+            "public.users",
+        ),
         ("create index on users (id);", "public.users"),
         ("do $$ begin execute 'drop table globex.users'; end $$;", "globex.users"),
         ("do $$ begin execute 'create table public.leaked (id int)'; end $$;", "public.leaked"),
@@ -150,8 +162,30 @@ async fn no_tenant_reaches_another_or_the_shared_schema() {
             assert_eq!(project.tables("globex").await, "users", "{sql}");
             assert_eq!(project.columns("public.users").await, "id", "{sql}");
             assert_eq!(project.query("select count(*) from public.users").await, "0", "{sql}");
+            let counted = "select last_value, is_called from public.counter";
+            assert_eq!(project.query(counted).await, "1|f", "{sql}");
             assert_eq!(project.tables("acme").await, "", "{sql}");
         }
+    }
+}
+
+// A string that ends elsewhere for the server than for us would hide a COMMIT.
+#[tokio::test]
+async fn backslashes_are_plain_whatever_the_database_is_set_to() {
+    for flags in ["", " --one-by-one", " --rehearse", " --rehearse --one-by-one"] {
+        let project = Project::with_tenants(["acme"]).await;
+        let database = &project.database().database;
+        project
+            .sql(&format!("alter database {database} set standard_conforming_strings = off"))
+            .await;
+        project.tenant_migration(
+            "V1__x.sql",
+            "create table notes (id int);\nselect 'a\\', '; commit; --';\nselect 1/0;",
+        );
+        let said = project.run(&format!("migrate-schemas --tenants{flags}"));
+        assert!(said.contains("caused by: division by zero"), "{said}");
+        assert!(said.contains("V1__x.sql:3"), "{said}");
+        assert_eq!(project.tables("acme").await, "", "{flags}");
     }
 }
 

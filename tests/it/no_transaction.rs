@@ -332,13 +332,13 @@ async fn a_rehearsal_ends_before_it_and_says_so() {
     1 schema not rehearsed to the end
     ------- stderr -------
     acme: could apply V2 `price`; cannot rehearse V3 `alone`
-    warning: not rehearsed: V3 `alone`, which runs in no transaction, and what follows it, in 1 schema: acme
+    warning: not rehearsed: V3 `alone`, which no rollback would undo, and what follows it, in 1 schema: acme
     ");
     insta::assert_snapshot!(project.run("migrate-schemas --tenants --rehearse --format json --quiet"), @r#"
     {"type":"rehearsed","schema":"acme","migrations":["V2 `price`"],"seconds":[time],"not_rehearsed":"V3 `alone`"}
     {"type":"summary","rehearsed":1,"up_to_date":0,"failed":0,"busy":0,"not_attempted":0,"exit_status":0,"ended_early":1}
     ------- stderr -------
-    warning: not rehearsed: V3 `alone`, which runs in no transaction, and what follows it, in 1 schema: acme
+    warning: not rehearsed: V3 `alone`, which no rollback would undo, and what follows it, in 1 schema: acme
     "#);
     assert_eq!(project.recorded(2).await, 0);
 
@@ -347,9 +347,30 @@ async fn a_rehearsal_ends_before_it_and_says_so() {
     1 schema not rehearsed to the end
     ------- stderr -------
     acme: cannot rehearse V3 `alone`
-    warning: not rehearsed: V3 `alone`, which runs in no transaction, and what follows it, in 1 schema: acme
+    warning: not rehearsed: V3 `alone`, which no rollback would undo, and what follows it, in 1 schema: acme
     ");
     assert_eq!(project.indexes().await, "");
+}
+
+#[tokio::test]
+async fn a_rehearsal_sets_no_sequence() {
+    let project = Project::with_tenants(["acme"]).await;
+    project.tenant_migration("V1__orders.sql", "create table orders (id serial primary key)");
+    project.migrate();
+    project.sql("insert into acme.orders default values").await;
+    project.tenant_migration(
+        "V2__numbers.sql",
+        "insert into orders default values; select setval('orders_id_seq', 1, false);",
+    );
+    insta::assert_snapshot!(project.run("migrate-schemas --tenants --rehearse"), @"
+    1 schema not rehearsed to the end
+    ------- stderr -------
+    acme: cannot rehearse V2 `numbers`
+    warning: not rehearsed: V2 `numbers`, which no rollback would undo, and what follows it, in 1 schema: acme
+    ");
+    assert_eq!(project.query("select last_value, is_called from acme.orders_id_seq").await, "1|t");
+    assert!(project.run("migrate-schemas --tenants").starts_with("1 schema migrated\n"));
+    assert_eq!(project.query("select last_value, is_called from acme.orders_id_seq").await, "1|f");
 }
 
 #[tokio::test]

@@ -90,7 +90,7 @@ async fn a_table_that_the_schema_lacks_is_not_found_in_the_shared_one() {
           |
         1 | alter table notes add column text text
           |             ^
-        the names were found outside the schema, by the search path or because they are qualified; nothing was changed there
+        the names were found outside the schema: by the search path, because they are qualified, or by a trigger or function; it was rolled back, and where it is meant, say so on the file's first lines: `-- tenantctl: allow other-schema`
     hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --quiet --schema=globex`
     [exit status: 4]
     ");
@@ -128,7 +128,7 @@ async fn a_table_with_children_elsewhere_changes_these_too_which_is_refused() {
          --> migrations/tenant/V2__text.sql:1
           |
         1 | alter table notes add column text text
-        the names were found outside the schema, by the search path or because they are qualified; nothing was changed there
+        the names were found outside the schema: by the search path, because they are qualified, or by a trigger or function; it was rolled back, and where it is meant, say so on the file's first lines: `-- tenantctl: allow other-schema`
     hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --quiet --schema=hooli`
     [exit status: 4]
     ");

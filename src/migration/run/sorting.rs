@@ -70,7 +70,7 @@ impl Run<'_> {
             _ => Plan::new(migrations.folder(), &history, self.executor.plan),
         };
         let not_rehearsed = match mode {
-            Mode::Rehearse => plan.end_before(|file| migrations.is_no_transaction(file)),
+            Mode::Rehearse => plan.end_before(|file| migrations.cannot_be_rehearsed(file)),
             _ => None,
         };
         let trial = self.trial(&plan.pending);

@@ -132,8 +132,9 @@ pub(super) fn found_outside(schema: &SchemaName, kind: &str, name: &str) -> Stri
     let catalogs: &[&str] = match () {
         () if is(&["FUNCTION", "PROCEDURE", "ROUTINE", "AGGREGATE"]) => &[routine],
         () if is(&["TYPE", "DOMAIN"]) => &[type_],
-        () if is(&["TRIGGER"]) => &[relation],
-        () => &[relation, routine, type_],
+        // What can be said of any kind of object.
+        () if is(&["GRANT", "REVOKE", "COMMENT", "SECURITY"]) => &[relation, routine, type_],
+        () => &[relation],
     };
     let name = literal(name);
     let found: Vec<String> = catalogs.iter().map(|it| format!("{it} = {name}")).collect();

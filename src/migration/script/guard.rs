@@ -102,6 +102,16 @@ pub(super) fn history_guard(subject: Subject<'_>) -> String {
     }
 }
 
+/// Fails when the files have changed the history themselves, or dropped it.
+pub(super) fn own_history(subject: Subject<'_>) -> [String; 2] {
+    let table = qualified(subject.schema, HISTORY_TABLE);
+    let is_gone = (format!("to_regclass({}) is null", literal(&table)), OWN_HISTORY);
+    let differs = (differs_from(subject.history), OWN_HISTORY);
+    [refuse_when(&[is_gone]), format!("{} from {table}", refuse_when(&[differs]))]
+}
+
+const OWN_HISTORY: &str = "own-history";
+
 const HISTORY_CHANGED: &str = "history-changed";
 
 pub(super) fn has_changed(subject: Subject<'_>) -> (String, &'static str) {

@@ -164,6 +164,8 @@ pub enum Problem {
     SearchPath { command: String },
     /// `SET ROLE` and its like.
     Role { command: String },
+    /// `SET standard_conforming_strings = off`, be it for the transaction.
+    Backslashes,
     /// `SET name = …` for the session.
     SessionSetting { name: String, in_transaction: bool },
     /// `RESET name`, `DISCARD ALL`.
@@ -224,7 +226,8 @@ pub enum Directive {
 impl Problem {
     pub(super) fn rule(&self) -> Rule {
         match self {
-            Problem::TransactionControl { .. } => Rule::TransactionControl,
+            // Behind what is a string to us, and none to the server, a `COMMIT` could hide.
+            Problem::TransactionControl { .. } | Problem::Backslashes => Rule::TransactionControl,
             Problem::SearchPath { .. } => Rule::SearchPath,
             Problem::Role { .. } => Rule::Role,
             Problem::SessionSetting { .. }

@@ -10,6 +10,7 @@ mod functions;
 mod left_behind;
 mod names;
 
+pub(super) use self::functions::sets_a_sequence;
 pub(super) use self::names::bare_changes;
 use super::Header;
 use super::finding::{Finding, Problem, Rule};

@@ -4,7 +4,7 @@ use super::grammar::{self, Kind, Node, child, has};
 use super::own_table::own_table;
 use super::pieces::{Piece, Pieces, pieces};
 use super::position::Cursor;
-use super::rules::bare_changes;
+use super::rules::{bare_changes, sets_a_sequence};
 
 /// One statement, exactly as it stands in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct Statement {
     /// The table that it alone changes, named without a schema, where it is known to run nobody's
     /// code: `alter table notes add column note text`. As Postgres stores its name.
     pub own_table: Option<String>,
+    /// It sets a sequence's number, which no rollback undoes.
+    pub sets_a_sequence: bool,
     kind: String,
     concurrent_index: Option<ConcurrentIndex>,
     table: Option<TableName>,
@@ -111,6 +113,7 @@ fn statement(text: &str, piece: &Piece, cursor: &mut Cursor) -> Statement {
         alone: piece.alone,
         is_concurrent: piece.node.as_ref().is_some_and(is_concurrent),
         bare_changes: piece.node.as_ref().map_or_else(Vec::new, bare_changes),
+        sets_a_sequence: piece.node.as_ref().is_some_and(sets_a_sequence),
         own_table: piece.node.as_ref().filter(|_| !piece.alone).and_then(own_table),
         kind: piece.node.as_ref().map_or_else(|| first_words(text), kind),
         concurrent_index: piece.node.as_ref().and_then(concurrent_index),

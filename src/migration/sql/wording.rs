@@ -16,6 +16,9 @@ impl fmt::Display for Problem {
             Problem::SearchPath { command } => {
                 write!(f, "`{command}` would point the rest of the migration at another schema")
             }
+            Problem::Backslashes => {
+                write!(f, "`standard_conforming_strings` would change where the file's strings end")
+            }
             Problem::Role { command } => {
                 write!(f, "`{command}` would change who owns everything that comes after it")
             }
@@ -157,6 +160,9 @@ impl Problem {
             }
             Problem::Role { .. } => {
                 "delete it, and give ownership away with `ALTER TABLE … OWNER TO …`".to_owned()
+            }
+            Problem::Backslashes => {
+                "delete it, and write `E'…'` where a backslash begins an escape".to_owned()
             }
             Problem::SessionSetting { name, in_transaction: true } => {
                 format!("write `SET LOCAL {name} = …`")

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::super::history::HISTORY_TABLE;
 use super::super::holders;
 use super::super::queue::Task;
 use super::super::refused::Refused;
@@ -20,6 +21,11 @@ impl Worker<'_> {
         match refused.refusal() {
             Some("no-schema") if refused.step.origin == Origin::Audit => {
                 Verdict::Failed(Box::new(Cause::DroppedItself.into()))
+            }
+            Some("own-history") => {
+                let files = &task.planned.plan.pending;
+                let site = self.executor.migrations.mention(files, HISTORY_TABLE);
+                Verdict::Failed(Box::new(Failure { site, ..Cause::OwnHistory.into() }))
             }
             Some("no-schema") => Verdict::Failed(Box::new(Cause::NoSchema.into())),
             Some("history-changed" | "schema-exists") => Verdict::HistoryChanged,

@@ -395,7 +395,7 @@ async fn a_table_of_the_shared_schema_is_not_reached_through_the_search_path() {
                   |
                 1 | alter table users add column age int;
                   |             ^
-                the names were found outside the schema, by the search path or because they are qualified; nothing was changed there
+                the names were found outside the schema: by the search path, because they are qualified, or by a trigger or function; it was rolled back, and where it is meant, say so on the file's first lines: `-- tenantctl: allow other-schema`
             hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --schema=acme`
             [exit status: 4]
             ");
@@ -694,10 +694,18 @@ async fn an_enum_value_used_at_once_gets_advice() {
           |        ^
         server's hint: New enum values must be committed before they can be used.
         SQLSTATE 55P04
-        a new enum value cannot be used in the transaction that adds it: split the file in two
+        a new enum value cannot be used in the transaction that adds it, which all pending files share: add it in a file of its own that begins with `-- tenantctl: no-transaction`
     hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --jobs 1 --schema=acme`
     [exit status: 4]
     "#);
+    project.tenant_migration(
+        "V2__sad.sql",
+        "-- tenantctl: no-transaction\nalter type mood add value 'sad';\n",
+    );
+    project.tenant_migration("V3__use.sql", "select 'sad'::mood;\n");
+    assert!(project.run("migrate-schemas --tenants").starts_with("1 schema migrated\n"));
+    let created = project.run("create-tenant --schema globex --name Globex");
+    assert!(created.ends_with("created tenant `globex`\n"), "{created}");
 }
 
 #[tokio::test]
@@ -1417,7 +1425,7 @@ async fn of_several_files_the_one_that_reached_outside_is_named() {
           |
         2 | drop table if exists users;
           |                      ^
-        the names were found outside the schema, by the search path or because they are qualified; nothing was changed there
+        the names were found outside the schema: by the search path, because they are qualified, or by a trigger or function; it was rolled back, and where it is meant, say so on the file's first lines: `-- tenantctl: allow other-schema`
     hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --jobs 1 --schema=acme`
     [exit status: 1]
     ");

@@ -202,7 +202,7 @@ async fn a_seed_stays_in_its_schema() {
           |
         2 | insert into plans values ('a');
           |             ^
-        the names were found outside the schema, by the search path or because they are qualified; nothing was changed there
+        the names were found outside the schema: by the search path, because they are qualified, or by a trigger or function; it was rolled back, and where it is meant, say so on the file's first lines: `-- tenantctl: allow other-schema`
     hint: for what is left: `tenantctl seed fallen --schema=acme`
     [exit status: 1]
     ");
@@ -214,7 +214,7 @@ async fn a_seed_stays_in_its_schema() {
           |
         2 | insert into plans values ('a');
           |             ^
-        the names were found outside the schema, by the search path or because they are qualified; nothing was changed there
+        the names were found outside the schema: by the search path, because they are qualified, or by a trigger or function; it was rolled back, and where it is meant, say so on the file's first lines: `-- tenantctl: allow other-schema`
     nothing was created for `globex`
     [exit status: 1]
     ");

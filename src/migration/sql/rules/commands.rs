@@ -1,6 +1,7 @@
 //! Rules about a statement as a whole, by its kind.
 
 use super::Look;
+use super::functions::is_true;
 use crate::migration::sql::finding::Problem;
 use crate::migration::sql::grammar::{Kind, Node, child, contains, has, name, path};
 use crate::migration::sql::statement::kind;
@@ -72,10 +73,20 @@ fn set(node: &Node, look: &Look) -> Option<Problem> {
         "search_path" => Some(Problem::SearchPath { command: "SET search_path".to_owned() }),
         "schema" => Some(Problem::SearchPath { command: "SET SCHEMA".to_owned() }),
         "role" | "session_authorization" => Some(Problem::Role { command: format!("SET {name}") }),
+        STRING_SYNTAX if !is_switched_on(&node.text().to_string()) => Some(Problem::Backslashes),
         _ if !has(node, Kind::LOCAL_SCOPE) => Some(setting(name, look)),
         _ if !look.in_transaction => Some(Problem::SettingWithoutEffect { name }),
         _ => None,
     }
+}
+
+/// What decides whether a backslash in a string is one.
+pub(super) const STRING_SYNTAX: &str = "standard_conforming_strings";
+
+/// Whether a statement ends by switching something on.
+fn is_switched_on(statement: &str) -> bool {
+    let value = statement.rsplit([' ', '=', '\n', '\t']).next().unwrap_or_default();
+    is_true(value.trim_matches('\''))
 }
 
 fn setting(name: String, look: &Look) -> Problem {

@@ -1,10 +1,10 @@
 //! The rule about other schemas: a tenant's file changes the tenant's schema, and reads the shared
 //! one at most.
 
-use super::Look;
+use super::{Look, functions};
 use crate::migration::history::HISTORY_TABLE;
 use crate::migration::sql::finding::Problem;
-use crate::migration::sql::grammar::{Kind, Node, callee, name, path};
+use crate::migration::sql::grammar::{Kind, Node, callee, contains, name, path};
 
 /// Returns what is wrong with the names below a node.
 pub(super) fn problems<'a>(
@@ -33,6 +33,15 @@ pub(super) fn history(node: &Node) -> impl Iterator<Item = (Node, Problem)> {
 /// is one that changes what it names without a lock that the audit would see.
 pub(in crate::migration::sql) fn bare_changes(statement: &Node) -> Vec<String> {
     let kind = statement.kind();
+    if functions::run_now(kind) {
+        let named = functions::sequences(statement).filter(|(_, parts)| parts.len() == 1);
+        return named.filter_map(|(_, mut parts)| parts.pop()).collect();
+    }
+    if kind == Kind::ALTER_TABLE && contains(statement, &LOCKED_AS_BY_A_FOREIGN_KEY) {
+        // The first name is the table's.
+        let table = changes(statement).next().filter(|(_, parts)| parts.len() == 1);
+        return table.into_iter().filter_map(|(_, mut parts)| parts.pop()).collect();
+    }
     if !WITHOUT_LOCK.contains(&kind) {
         return Vec::new();
     }
@@ -65,6 +74,16 @@ const WITHOUT_LOCK: [Kind; 17] = [
     Kind::DROP_TYPE,
     Kind::DROP_DOMAIN,
     Kind::SECURITY_LABEL,
+];
+
+/// What `alter table` does under the lock that a foreign key takes of the table it points at, which
+/// the audit lets pass (Postgres documentation, `SHARE ROW EXCLUSIVE` in "Table-Level Locks").
+const LOCKED_AS_BY_A_FOREIGN_KEY: [Kind; 5] = [
+    Kind::FOREIGN_KEY_CONSTRAINT,
+    Kind::DISABLE_TRIGGER,
+    Kind::ENABLE_TRIGGER,
+    Kind::ENABLE_ALWAYS_TRIGGER,
+    Kind::ENABLE_REPLICA_TRIGGER,
 ];
 
 /// Returns the names below a node that are changed rather than used, with their parts.
@@ -143,6 +162,11 @@ fn in_the_catalog(node: &Node, parts: &[String]) -> Option<Named> {
 
 /// What a superuser can do to the catalogs as to any other table; the rest Postgres refuses.
 const CHANGES_ROWS: [Kind; 5] = [Kind::INSERT, Kind::UPDATE, Kind::DELETE, Kind::MERGE, Kind::COPY];
+
+/// Returns what is wrong with changing the object of this name.
+pub(super) fn changed(parts: Vec<String>, look: &Look) -> Option<Problem> {
+    problem(qualified(parts, true)?, look)
+}
 
 /// Of `database.schema.object` or `schema.object`, the schema.
 fn qualified(parts: Vec<String>, changed: bool) -> Option<Named> {

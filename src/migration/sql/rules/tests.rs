@@ -602,6 +602,60 @@ fn every_rule_has_a_name_of_its_own() {
 }
 
 #[test]
+fn where_strings_end_is_not_the_files_to_decide() {
+    refused(
+        Rule::TransactionControl,
+        &[
+            "set local standard_conforming_strings = off",
+            "set standard_conforming_strings to 'off'",
+            "set local Standard_Conforming_Strings to default",
+            "select set_config('standard_conforming_strings', 'off', true)",
+            "do $$ begin perform set_config('standard_conforming_strings', 'off', true); end $$",
+        ],
+    );
+    fine(&[
+        "set local standard_conforming_strings = on",
+        "set local standard_conforming_strings to 'on'",
+        "select set_config('standard_conforming_strings', 'on', true)",
+    ]);
+}
+
+#[test]
+fn a_sequence_elsewhere_is_not_moved() {
+    refused(
+        Rule::OtherSchema,
+        &[
+            "select setval('public.plans_id_seq', 1)",
+            "select nextval('public.plans_id_seq')",
+            "select pg_catalog.setval('\"Acme\".seq', 5, false)",
+            "select setval(pg_get_serial_sequence('public.plans', 'id'), 1)",
+            "insert into t select nextval('globex.seq')",
+            "do $$ begin perform setval('public.plans_id_seq', 1); end $$",
+        ],
+    );
+    fine(&[
+        "select setval('orders_id_seq', 1)",
+        "select nextval('orders_id_seq')",
+        "select last_value from public.plans_id_seq",
+        "select currval('public.plans_id_seq')",
+        "create table t (id int default nextval('public.plans_id_seq'))",
+    ]);
+    fine_when_shared(&["select setval('public.plans_id_seq', 1)"]);
+}
+
+#[test]
+fn what_sets_a_sequence_is_known() {
+    let sets = |sql: &str| {
+        let context = Context::new(Folder::Tenant, "public");
+        Script::read(sql, &context).statements[0].sets_a_sequence
+    };
+    assert!(sets("select setval('a_id_seq', max(id)) from a"));
+    assert!(sets("do $$ begin perform setval('a_id_seq', 7); end $$"));
+    assert!(!sets("insert into a values (nextval('a_id_seq'))"));
+    assert!(!sets("create view v as select setval('a_id_seq', 1)"));
+}
+
+#[test]
 fn the_history_is_not_the_files_to_change() {
     refused(
         Rule::History,
@@ -636,6 +690,14 @@ fn what_is_changed_without_a_lock_is_known_by_name() {
         ("comment on function f() is 'x'", &["f"]),
         ("comment on table users is 'x'", &["users"]),
         ("create trigger t before insert on users for each row execute function f()", &["users"]),
+        ("alter table users disable trigger all", &["users"]),
+        ("alter table only users enable replica trigger t", &["users"]),
+        ("alter table users add constraint f foreign key (plan) references plans (id)", &["users"]),
+        ("alter table users add foreign key (plan) references public.plans", &["users"]),
+        ("alter table users add column plan int references plans", &[]),
+        ("select setval('users_id_seq', 1)", &["users_id_seq"]),
+        ("select setval(pg_get_serial_sequence('Users', 'id'), 1)", &["users"]),
+        ("select setval('public.users_id_seq', 1)", &[]),
         ("create table users (id int)", &[]),
         ("drop function acme.f()", &[]),
     ] {
