@@ -177,12 +177,14 @@ impl Failure {
         Self { site, ..self }
     }
 
-    /// Whether two failures are one and the same thing going wrong in two schemas; details, such
-    /// as the row that failed, may differ.
-    pub fn is_same_as(&self, other: &Self) -> bool {
+    /// Whether two failures, of these schemas, are one and the same thing going wrong in both;
+    /// details, such as the row that failed, may differ, and so may the schema's name.
+    pub fn is_same_as(&self, schema: &SchemaName, (of, other): (&SchemaName, &Self)) -> bool {
+        let (text, other_text) = (self.cause.to_string(), other.cause.to_string());
+        let nameless = |text: &str, name: &SchemaName| text.replace(name.as_str(), "\0");
         self.site == other.site
             && self.left_behind == other.left_behind
-            && self.cause.to_string() == other.cause.to_string()
+            && (text == other_text || nameless(&text, schema) == nameless(&other_text, of))
     }
 }
 
@@ -220,7 +222,7 @@ pub enum Cause {
     #[error("it is being deleted")]
     BeingDeleted,
     /// The schema was no longer there when its migrations had run; it is there again.
-    #[error("its migrations dropped or renamed the schema itself")]
+    #[error("the migrations dropped or renamed the schema itself")]
     DroppedItself,
     /// There is such a schema already.
     #[error("it exists: somebody else has just created it")]

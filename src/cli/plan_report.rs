@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use super::exit_code::ExitCode;
 use super::migration_report::{wave_fields, wave_line};
 use super::report::Report;
 use super::text::{count, few, printable};
@@ -16,15 +17,15 @@ use crate::migration::{
 use crate::name::SchemaName;
 use crate::tenant::{CreateTenants, Migrate, NewTenant, Prepared, PreparedSeeds};
 
-/// Prints the plans.
+/// Prints the plans, and returns what `--dry-run` ends with: some schemas could not be migrated at all.
 pub(crate) fn answer(
     report: &Report,
     migrate: &Migrate<'_>,
     prepared: &Prepared,
     options: &ExecuteOptions,
-) {
+) -> ExitCode {
     let (mode, options) = (options.mode, script_options(options, prepared.server_version));
-    let mut is_empty = true;
+    let (mut is_empty, mut cannot) = (true, 0);
     for (set, survey) in migrate.parts(prepared) {
         for (index, schemas) in survey.behind() {
             plan(report, mode, set, (survey, index), &schemas, &options);
@@ -34,26 +35,31 @@ pub(crate) fn answer(
             match state {
                 State::NoSchema => report.warn(format!("schema `{schema}` is missing")),
                 State::Unreadable(why) => report.warn(format!("schema `{schema}`: {why}")),
-                _ => {}
+                _ => continue,
             }
+            cannot += 1;
         }
     }
-    if is_empty {
-        report.answer("-- nothing is pending");
+    match (is_empty, cannot) {
+        (true, 0) => report.answer("-- nothing is pending"),
+        (true, _) => report.answer("-- nothing is pending elsewhere"),
+        (false, _) => {}
     }
     if prepared.tenants.is_none() && migrate.tenants.is_some() {
         report.say("the tenants are known only once the shared migrations have made the registry");
     }
-    report.object("dry_run", json!({ "clean": is_empty }));
+    let is_clean = is_empty && cannot == 0;
+    report.object("dry_run", json!({ "clean": is_clean }));
+    if cannot > 0 { ExitCode::CheckFailed } else { ExitCode::Done }
 }
 
-/// Prints what seeds would do.
+/// Prints what seeds would do, and returns what `--dry-run` ends with.
 pub(crate) fn seeds(
     report: &Report,
     seeds: &MigrationSet,
     prepared: &PreparedSeeds,
     options: &ExecuteOptions,
-) {
+) -> ExitCode {
     let (mut schemas, mut missing) = (Vec::new(), Vec::new());
     for (schema, found) in &prepared.fleet.schemas {
         match found {
@@ -61,7 +67,7 @@ pub(crate) fn seeds(
             _ => schemas.push(schema),
         }
     }
-    for schema in missing {
+    for schema in &missing {
         report.warn(format!("schema `{schema}` is missing"));
     }
     let files: Vec<usize> = (0..seeds.folder().files().len()).collect();
@@ -86,6 +92,7 @@ pub(crate) fn seeds(
         report.answer("-- there is nothing to do");
     }
     report.object("plan", json!({ "schemas": schemas, "seeds": names, "sql": sql }));
+    if missing.is_empty() { ExitCode::Done } else { ExitCode::CheckFailed }
 }
 
 /// Prints which tenants would be created, and with what; `to_create` has the files of each.

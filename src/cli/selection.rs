@@ -4,7 +4,8 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::error::CommandError;
-use super::text::shell_word;
+use super::report::Report;
+use super::text::{printable, shell_word};
 use crate::tenant::Selection;
 
 /// Which schemas
@@ -141,6 +142,15 @@ impl SelectionArgs {
             condition: self.condition.clone().filter(|_| !is_nobody),
             order: Vec::new(),
         })
+    }
+}
+
+/// Says so where patterns were given and no tenant is meant: more likely than not one is mistyped.
+pub(crate) fn warn_of_nobody(report: &Report, selection: &Selection, tenants: usize) {
+    if tenants == 0 && !selection.matching.is_empty() {
+        let patterns: Vec<String> =
+            selection.matching.iter().map(|it| format!("`{}`", printable(it))).collect();
+        report.warn(format!("no tenant is meant by {}", patterns.join(", ")));
     }
 }
 

@@ -47,7 +47,7 @@ struct Run<'a> {
     first: Cell<Option<(Instant, usize)>>,
     last_contact: Cell<Instant>,
     reconnecting: Cell<bool>,
-    failures: RefCell<Vec<Rc<Failure>>>,
+    failures: RefCell<Vec<(SchemaName, Rc<Failure>)>>,
     /// What each worker has begun and has not told of.
     under_way: RefCell<HashMap<usize, Vec<Task>>>,
     trials: RefCell<HashMap<Vec<usize>, Rc<Cell<Trial>>>>,

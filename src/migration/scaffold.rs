@@ -61,7 +61,7 @@ pub struct Renumbered {
 pub enum ScaffoldError {
     #[error(transparent)]
     Folder(#[from] FolderError),
-    #[error("`{}` cannot be a migration's name, which is made of letters, digits and underscores", name.escape_debug())]
+    #[error("`{}` cannot be a migration's name, which is made of letters, digits and underscores, without version and ending", name.escape_debug())]
     Name {
         name: String,
         /// The name that was probably meant.

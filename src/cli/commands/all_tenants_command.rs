@@ -17,7 +17,7 @@ use crate::cli::error::{CommandError, CommandResult};
 use crate::cli::execution::PaceArgs;
 use crate::cli::fleet_output::{FleetOutput, OutputFolder};
 use crate::cli::report::Report;
-use crate::cli::selection::SelectionArgs;
+use crate::cli::selection::{SelectionArgs, warn_of_nobody};
 use crate::cli::text::printable;
 use crate::migration::room_for;
 use crate::name::SchemaName;
@@ -123,7 +123,9 @@ pub(crate) async fn run(context: &mut Context, args: &AllTenantsCommandArgs) -> 
         schemas.push(registry.names().shared_schema.clone());
     }
     let mut connection = database.connect("tenantctl").await?;
-    schemas.extend(selection.resolve(&mut connection, &registry).await?);
+    let tenants = selection.resolve(&mut connection, &registry).await?;
+    warn_of_nobody(&context.report, &selection, tenants.len());
+    schemas.extend(tenants);
     let wanted = fleet.pace.jobs(context)?.min(schemas.len());
     let (jobs, warning) = room_for(&mut connection, wanted).await?;
     connection.close().await;

@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, CommandResult};
 use crate::cli::execution::{self, ExecutionArgs};
-use crate::cli::exit_code::ExitCode;
 use crate::cli::migration_report::MigrationReport;
 use crate::cli::outcome_report;
 use crate::cli::plan_report;
-use crate::cli::selection::SelectionArgs;
+use crate::cli::selection::{SelectionArgs, warn_of_nobody};
 use crate::migration::scaffold::FolderKind;
 use crate::migration::{Mode, PlanOptions};
 use crate::run_log::RunLog;
@@ -88,11 +87,11 @@ pub(crate) async fn run(context: &mut Context, args: &BaselineArgs) -> CommandRe
         plan: PlanOptions { to, ..PlanOptions::default() },
     };
     let mut prepared = migrate.prepare_baseline(args.execution.jobs(context)?).await?;
+    warn_of_nobody(&context.report, &selection, prepared.tenants().count());
     let options = args.execution.options(context, Mode::Baseline, prepared.total())?;
     if args.dry_run {
         prepared.close().await;
-        plan_report::answer(&context.report, &migrate, &prepared, &options);
-        return Ok(ExitCode::Done);
+        return Ok(plan_report::answer(&context.report, &migrate, &prepared, &options));
     }
     let report = MigrationReport::new(context.report, Mode::Baseline);
     let run_log = match prepared.has_work() {

@@ -12,7 +12,7 @@ use crate::cli::exit_code::ExitCode;
 use crate::cli::hooks::{self, Hook, Hooks};
 use crate::cli::migration_report::MigrationReport;
 use crate::cli::outcome_report;
-use crate::cli::selection::SelectionArgs;
+use crate::cli::selection::{SelectionArgs, warn_of_nobody};
 use crate::cli::text::{count, few, printable, shell_word};
 use crate::cli::waves::{self, WavesArgs};
 use crate::cli::{plan_report, status_report};
@@ -110,6 +110,7 @@ pub(crate) async fn run(context: &mut Context, args: &MigrateSchemasArgs) -> Com
         return check(context, &migrate).await;
     }
     let prepared = migrate.prepare_over(args.execution.jobs(context)?).await?;
+    warn_of_nobody(&context.report, &selection, prepared.tenants().count());
     waves::refuse_strangers(&waves, &prepared)?;
     for finding in &prepared.warnings {
         context.report.warn(file_finding(finding).trim_start());
@@ -156,8 +157,14 @@ async fn failed_last_run(context: &mut Context) -> Result<Selection, CommandErro
     };
     context.report.say(format!("run {}, begun {}, {left}", run.id, run.began_at));
     let shared = schemas.contains(&registry.names().shared_schema);
-    let is_left = |schema: &SchemaName| registered.contains(schema);
-    let names = schemas.into_iter().filter(is_left).map(|it| it.to_string()).collect();
+    let is_tenant = |schema: &&SchemaName| **schema != registry.names().shared_schema;
+    let (left, gone): (Vec<_>, Vec<_>) =
+        schemas.iter().filter(is_tenant).partition(|it| registered.contains(it));
+    if !gone.is_empty() {
+        let names = few(gone.iter(), 5);
+        context.report.warn(format!("no longer tenants, deleted or renamed since: {names}"));
+    }
+    let names = left.into_iter().map(ToString::to_string).collect();
     Ok(Selection { shared, names, ..Selection::default() })
 }
 
@@ -249,14 +256,15 @@ fn dry_run(
     waves: &Waves,
 ) -> CommandResult {
     let options = args.execution.options(context, Mode::Apply, prepared.total())?;
-    plan_report::answer(&context.report, migrate, prepared, &options);
+    let code = plan_report::answer(&context.report, migrate, prepared, &options);
     plan_report::answer_waves(&context.report, prepared, waves);
-    Ok(ExitCode::Done)
+    Ok(code)
 }
 
 async fn check(context: &mut Context, migrate: &Migrate<'_>) -> CommandResult {
     let prepared = migrate.look().await?;
     let report = &context.report;
+    warn_of_nobody(report, migrate.selection, prepared.tenants().count());
     let mut is_clean = true;
     for (set, survey) in migrate.parts(&prepared) {
         is_clean &= survey.is_clean();

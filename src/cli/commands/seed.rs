@@ -3,11 +3,10 @@
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, CommandResult, file_finding};
 use crate::cli::execution::ExecutionArgs;
-use crate::cli::exit_code::ExitCode;
 use crate::cli::migration_report::MigrationReport;
 use crate::cli::outcome_report;
 use crate::cli::plan_report;
-use crate::cli::selection::SelectionArgs;
+use crate::cli::selection::{SelectionArgs, warn_of_nobody};
 use crate::migration::Mode;
 use crate::run_log::RunLog;
 use crate::tenant::{RunSeeds, Selection};
@@ -67,10 +66,10 @@ pub(crate) async fn run(context: &mut Context, args: &SeedArgs) -> CommandResult
         context.report.warn(file_finding(finding).trim_start());
     }
     let total = prepared.fleet.schemas.len();
+    warn_of_nobody(&context.report, &selection, total);
     let options = args.execution.options(context, Mode::Seed, total)?;
     if args.dry_run {
-        plan_report::seeds(&context.report, &seeds, &prepared, &options);
-        return Ok(ExitCode::Done);
+        return Ok(plan_report::seeds(&context.report, &seeds, &prepared, &options));
     }
     let report = MigrationReport::new(context.report, Mode::Seed);
     let run_log = match total {

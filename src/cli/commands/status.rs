@@ -9,7 +9,7 @@ use crate::cli::context::Context;
 use crate::cli::error::{CommandError, CommandResult, disagreement_advice, worst_disagreement};
 use crate::cli::exit_code::ExitCode;
 use crate::cli::report::{Format, Report};
-use crate::cli::selection::SelectionArgs;
+use crate::cli::selection::{SelectionArgs, warn_of_nobody};
 use crate::cli::status_report;
 use crate::cli::text::few;
 use crate::migration::scaffold::FolderKind;
@@ -56,6 +56,7 @@ pub(crate) async fn run(context: &mut Context, args: &StatusArgs) -> CommandResu
         plan: PlanOptions::default(),
     };
     let prepared = migrate.look().await?;
+    warn_of_nobody(&context.report, &selection, prepared.tenants().count());
     show(&context.report, &migrate.parts(&prepared), &args.selection);
     refuse_without_registry(&migrate, &prepared).await?;
     Ok(conclude(&context.report, &migrate, &prepared, args))

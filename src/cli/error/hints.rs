@@ -637,10 +637,10 @@ fn disagreement_hint(disagreements: &[(String, Vec<crate::name::SchemaName>)]) -
 }
 
 /// Returns of which kind the descriptions of some disagreements are, the one to begin with if of
-/// several.
+/// several: what no flag passes over comes first.
 pub(crate) fn worst_disagreement<'a>(whats: impl Iterator<Item = &'a str> + Clone) -> &'static str {
     let has = |kind: &&str| whats.clone().any(|what| what.starts_with(kind));
-    ["out of order", "divergent", "missing"].into_iter().find(has).unwrap_or("broken")
+    ["broken", "out of order", "divergent"].into_iter().find(has).unwrap_or("missing")
 }
 
 /// Returns what to do where histories and files disagree in this way.

@@ -69,7 +69,7 @@ impl Run<'_> {
     pub(super) fn fail(&self, schema: SchemaName, version: Option<i64>, failure: Failure) {
         let event = Event::Failed { schema: &schema, version, failure: &failure };
         self.executor.observer.observe(&event);
-        let failure = self.intern(failure);
+        let failure = self.intern(&schema, failure);
         if matches!(&failure.cause, Cause::Sql(error) if error.is_out_of_resources()) {
             self.stop(Stop::OutOfResources);
         }
@@ -81,9 +81,10 @@ impl Run<'_> {
     }
 
     /// Returns the one copy of a failure that many schemas share.
-    fn intern(&self, failure: Failure) -> Rc<Failure> {
+    fn intern(&self, schema: &SchemaName, failure: Failure) -> Rc<Failure> {
         let mut failures = self.failures.borrow_mut();
-        if let Some(known) = failures.iter().find(|known| known.is_same_as(&failure)) {
+        let is_known = |(of, known): &&(_, Rc<Failure>)| failure.is_same_as(schema, (of, known));
+        if let Some((_, known)) = failures.iter().find(is_known) {
             return known.clone();
         }
         // Beyond so many different ones there is nothing to share, and looking costs. What was shown
@@ -92,7 +93,7 @@ impl Run<'_> {
             return Rc::new(failure.without_excerpt());
         }
         let failure = Rc::new(failure);
-        failures.push(failure.clone());
+        failures.push((schema.clone(), failure.clone()));
         failure
     }
 

@@ -60,6 +60,12 @@ impl fmt::Display for Problem {
             }
             Problem::OtherSchema { schema, object, changed, is_shared } => {
                 match (changed, is_shared) {
+                    (true, true) if object == schema => {
+                        write!(
+                            f,
+                            "`{schema}` is the shared schema, into which a tenant's migration may put nothing"
+                        )
+                    }
                     (true, true) => {
                         write!(
                             f,

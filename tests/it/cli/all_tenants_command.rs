@@ -380,6 +380,7 @@ async fn what_cannot_be_meant_is_refused_before_anything_runs() {
     [exit status: 2]
     $ all-tenants-command --match nobody sql 'select 1'
     ------- stderr -------
+    warning: no tenant is meant by `nobody`
     0 schemas: there is nothing to do
     ");
 }

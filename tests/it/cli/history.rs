@@ -138,6 +138,18 @@ async fn what_the_last_run_left_is_done_by_name() {
 }
 
 #[tokio::test]
+async fn tenants_that_are_none_any_more_are_not_left_out_in_silence() {
+    let project = half_done().await;
+    project.run("rename-tenant acme initech");
+    insta::assert_snapshot!(project.run("migrate-schemas --failed-last-run"), @"
+    0 schemas: there is nothing to do
+    ------- stderr -------
+    run 3, begun [timestamp], did not do 1 schema
+    warning: no longer tenants, deleted or renamed since: acme
+    ");
+}
+
+#[tokio::test]
 async fn without_a_recorded_run_there_is_no_last_one() {
     let project = Project::new().await;
     project.sql("drop schema tenantctl cascade").await;

@@ -76,18 +76,18 @@ async fn names_refinery_would_not_read_are_refused() {
     let project = Project::new().await;
     insta::assert_snapshot!(project.run("makemigrations 'Add Orders!' --tenant"), @"
     ------- stderr -------
-    error: `Add Orders!` cannot be a migration's name, which is made of letters, digits and underscores
+    error: `Add Orders!` cannot be a migration's name, which is made of letters, digits and underscores, without version and ending
     hint: use `Add_Orders`
     [exit status: 2]
     ");
     insta::assert_snapshot!(project.run("makemigrations '' --tenant"), @"
     ------- stderr -------
-    error: `` cannot be a migration's name, which is made of letters, digits and underscores
+    error: `` cannot be a migration's name, which is made of letters, digits and underscores, without version and ending
     [exit status: 2]
     ");
     insta::assert_snapshot!(project.run("makemigrations ../../etc/x --tenant"), @"
     ------- stderr -------
-    error: `../../etc/x` cannot be a migration's name, which is made of letters, digits and underscores
+    error: `../../etc/x` cannot be a migration's name, which is made of letters, digits and underscores, without version and ending
     hint: use `etc_x`
     [exit status: 2]
     ");

@@ -101,7 +101,11 @@ async fn patterns_choose_and_leave_out() {
     ------- stderr -------
     acme: applied V1 `notes`
     ");
-    insta::assert_snapshot!(project.run("migrate-schemas --match 'nobody*'"), @"0 schemas: there is nothing to do");
+    insta::assert_snapshot!(project.run("migrate-schemas --match 'nobody*'"), @"
+    0 schemas: there is nothing to do
+    ------- stderr -------
+    warning: no tenant is meant by `nobody*`
+    ");
 }
 
 #[tokio::test]
@@ -953,6 +957,78 @@ async fn a_dry_run_prints_the_sql_and_changes_nothing() {
     assert_eq!(project.tables("globex").await, "");
     project.run("migrate-schemas --all");
     insta::assert_snapshot!(project.run("migrate-schemas --all --dry-run"), @"-- nothing is pending");
+}
+
+#[tokio::test]
+async fn a_dry_run_over_a_schema_that_is_missing_is_no_success() {
+    let project = Project::with_tenants(["acme", "globex"]).await;
+    project.tenant_migration("V1__notes.sql", NOTES);
+    project.write("seeds/tenant/demo.sql", "insert into notes values (1)");
+    project.migrate();
+    project.sql("drop schema acme cascade").await;
+    insta::allow_duplicates! {
+        for command in ["migrate-schemas --tenants", "baseline --tenants --to latest"] {
+            insta::assert_snapshot!(project.run(&format!("{command} --dry-run")), @"
+            -- nothing is pending elsewhere
+            ------- stderr -------
+            warning: schema `acme` is missing
+            [exit status: 3]
+            ");
+        }
+    }
+    let seeds = project.run("seed demo --tenants --dry-run");
+    assert!(seeds.contains("warning: schema `acme` is missing\n"), "{seeds}");
+    assert!(seeds.trim_end().ends_with("[exit status: 3]"), "{seeds}");
+}
+
+#[tokio::test]
+async fn a_pattern_that_means_nobody_is_told_of() {
+    let project = Project::with_tenants(["acme"]).await;
+    project.tenant_migration("V1__notes.sql", NOTES);
+    for command in [
+        "migrate-schemas",
+        "migrate-schemas --check",
+        "migrate-schemas --dry-run",
+        "baseline --to latest",
+        "status",
+        "all-tenants-command",
+    ] {
+        let (command, work) = match command {
+            "all-tenants-command" => (command, " sql 'select 1'"),
+            _ => (command, ""),
+        };
+        let shown = project.run(&format!("{command} --match 'acne*' --match 'b?'{work}"));
+        assert!(shown.contains("warning: no tenant is meant by `acne*`, `b?`\n"), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn failures_that_differ_by_the_schemas_name_alone_are_told_of_once() {
+    let project = Project::with_tenants(["acme", "globex", "hooli"]).await;
+    project.tenant_migration("V1__notes.sql", NOTES);
+    project.migrate();
+    project.tenant_migration(
+        "V2__x.sql",
+        "do $$ begin raise exception 'nothing for % to do', current_schema; end $$",
+    );
+    insta::assert_snapshot!(project.run("migrate-schemas --tenants --jobs 1"), @"
+    3 schemas failed
+    ------- stderr -------
+    error: migration V2 `x` could not be applied to 3 schemas: acme, globex, hooli
+      caused by: nothing for acme to do
+         --> migrations/tenant/V2__x.sql:1
+          |
+        1 | do $$ begin raise exception 'nothing for % to do', current_schema; end $$
+        context: PL/pgSQL function inline_code_block line 1 at RAISE
+        SQLSTATE P0001
+    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --jobs 1 --schema=acme --schema=globex --schema=hooli`
+    [exit status: 1]
+    ");
+    let json = project.command("migrate-schemas --tenants --format json --quiet").output().unwrap();
+    let said = String::from_utf8(json.stdout).unwrap();
+    for schema in ["acme", "globex", "hooli"] {
+        assert!(said.contains(&format!(r#""message":"nothing for {schema} to do""#)), "{said}");
+    }
 }
 
 #[tokio::test]

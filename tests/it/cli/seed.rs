@@ -296,6 +296,8 @@ async fn what_cannot_be_run_is_refused_before_anything_is_done() {
     [exit status: 2]
     $ seed 'a first' --match ghost
     0 schemas: there is nothing to do
+    ------- stderr -------
+    warning: no tenant is meant by `ghost`
     $ create-tenant --schema globex --no-input --seed
     ------- stderr -------
     error: the seeds cannot be run as they are
