@@ -213,6 +213,12 @@ impl MigrationSet {
         }
     }
 
+    /// Returns why a plan is refused, in words.
+    pub(crate) fn refusal(&self, plan: &plan::Plan) -> String {
+        let what = plan.findings.first().map_or_else(String::new, |it| self.describe(it));
+        format!("it does not agree with the migration files ({what})")
+    }
+
     /// Returns the version a finding is about, and its name: `divergent`, `missing` and so on.
     pub fn version_and_word(&self, finding: &plan::Finding) -> (i64, &'static str) {
         match finding {

@@ -191,7 +191,7 @@ impl CreateTenants<'_> {
         let plan = |history: &History| {
             let plan = Plan::new(self.migrations.folder(), history, PlanOptions::default());
             match plan.refused {
-                true => Err(Cause::Unreadable("it does not agree with the migration files".into())),
+                true => Err(Cause::Unreadable(self.migrations.refusal(&plan))),
                 false => Ok(plan.pending),
             }
         };

@@ -70,7 +70,7 @@ async fn a_history_that_has_changed_meanwhile_is_looked_at_again() {
     8 schemas migrated, 1 failed
     ------- stderr -------
     error: schema `globex` could not be migrated
-      caused by: its history cannot be used: it does not agree with the migration files
+      caused by: its history cannot be used: it does not agree with the migration files (missing: V9 `other` was applied, and there is no such file in `migrations/tenant`)
     hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --quiet --jobs 1 --retries 50 --schema=globex`
     [exit status: 4]
     ");

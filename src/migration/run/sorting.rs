@@ -117,7 +117,7 @@ impl Run<'_> {
             Found::History(index) => {
                 let planned = planned(index);
                 if planned.plan.refused {
-                    let why = "it does not agree with the migration files".to_owned();
+                    let why = self.executor.migrations.refusal(&planned.plan);
                     Err(Sorted::failed(schema, Cause::Unreadable(why)))
                 } else if planned.is_empty() && creation.is_none() {
                     Err(Sorted::UpToDate)
