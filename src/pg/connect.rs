@@ -124,22 +124,19 @@ impl Database {
     /// At once when the server refuses or nothing listens; after the connect timeout when nothing
     /// answers. A server that is still starting up is waited for within that time.
     pub async fn connect(&self, application_name: &str) -> Result<Connection, ConnectError> {
-        let opening = async {
-            let mut connection = self.open(application_name).await?;
-            let (name, value) = PLAIN_BACKSLASHES;
-            let set = format!(
-                "select set_config('{name}', '{value}', false) \
-                  where current_setting('{name}') <> '{value}'"
-            );
-            match connection.send(set).await {
-                Ok(_) => Ok(connection),
-                Err((Incomplete::Lost(error), _)) => Err(error),
-                Err((Incomplete::Sql(source), _)) => {
-                    Err(ConnectError::Refused { place: self.place().into(), source })
-                }
+        let mut connection = self.open_in_time(application_name).await?;
+        let (name, value) = PLAIN_BACKSLASHES;
+        let set = format!(
+            "select set_config('{name}', '{value}', false) where current_setting('{name}') <> '{value}'"
+        );
+        // However long it takes: a pooler may have no server's connection to spare just now.
+        match connection.send(set).await {
+            Ok(_) => Ok(connection),
+            Err((Incomplete::Lost(error), _)) => Err(error),
+            Err((Incomplete::Sql(source), _)) => {
+                Err(ConnectError::Refused { place: self.place().into(), source })
             }
-        };
-        self.in_time(opening).await
+        }
     }
 
     /// Opens a connection whose session is ours alone and has these settings from its start, or
@@ -154,7 +151,7 @@ impl Database {
         let ours = [("tenantctl.session", "direct".to_owned()), (name, value.to_owned())];
         let options = self.options.clone().options(ours.iter().chain(settings).cloned());
         let database = Self { options, ..self.clone() };
-        let mut connection = match database.in_time(database.open(application_name)).await {
+        let mut connection = match database.open_in_time(application_name).await {
             // PgBouncer: `unsupported startup parameter: options`.
             Err(ConnectError::Refused { source, .. }) if source.is("08P01") => return Ok(None),
             other => other?,
@@ -182,11 +179,9 @@ impl Database {
         }
     }
 
-    async fn in_time(
-        &self,
-        opening: impl Future<Output = Result<Connection, ConnectError>>,
-    ) -> Result<Connection, ConnectError> {
-        tokio::time::timeout(self.connect_timeout, opening).await.unwrap_or_else(|_| {
+    async fn open_in_time(&self, application_name: &str) -> Result<Connection, ConnectError> {
+        let opening = tokio::time::timeout(self.connect_timeout, self.open(application_name));
+        opening.await.unwrap_or_else(|_| {
             Err(ConnectError::NoAnswer { place: self.place(), timeout: self.connect_timeout })
         })
     }

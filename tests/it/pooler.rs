@@ -138,6 +138,32 @@ async fn nothing_of_a_session_reaches_another_client() {
 }
 
 #[tokio::test]
+async fn where_strings_end_is_decided_for_us_and_not_for_other_clients() {
+    let project = Project::new().await;
+    let database = &project.database().database;
+    project.sql(&format!("alter database {database} set standard_conforming_strings = off")).await;
+    let Some(pooler) = PgBouncer::start(project.database()).await else {
+        return;
+    };
+    project.add_many_tenants(10).await;
+    project.tenant_migration(
+        "V1__x.sql",
+        "create table notes (id int); select 'a\\', '; commit; --'; select 1/0;",
+    );
+    let said = project.run_through(&pooler, "migrate-schemas --tenants --jobs 2 --one-by-one");
+    assert!(said.starts_with("10 schemas failed\n"), "{said}");
+    assert!(said.contains("caused by: division by zero"), "{said}");
+    let tables = "select count(*) from pg_class where relname = 'notes'";
+    assert_eq!(project.query(tables).await, "0");
+    for _ in 0..3 {
+        let seen = project
+            .query_at(&pooler.url(), "select current_setting('standard_conforming_strings')")
+            .await;
+        assert_eq!(seen, "off");
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_needs_a_session_is_refused_before_anything_is_done() {
     let project = Project::new().await;
     let Some(pooler) = PgBouncer::start(project.database()).await else {
