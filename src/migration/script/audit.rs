@@ -89,7 +89,7 @@ select cast(case
 /// Returns what the audit found, each relation once; one that is gone has but a number, unless it
 /// is among the `dropped`, which are back.
 pub(crate) fn touched(found: &str, dropped: &HashMap<u32, String>) -> String {
-    let name = |name: &'_ str| match name.parse::<u32>() {
+    let name = |name: &str| match name.parse::<u32>() {
         Ok(oid) => dropped.get(&oid).map_or(DROPPED, String::as_str).to_owned(),
         Err(_) => name.to_owned(),
     };
