@@ -93,7 +93,8 @@ enum InnerCommand {
     Sql(Inner<SqlArgs>),
     /// Run psql in each schema, with `-c` or `-f`, or with what comes on stdin
     ///
-    /// It never asks for a password. What comes on stdin is read once, and given to each.
+    /// It never asks for a password, and stops at the first error unless it is given
+    /// `--set ON_ERROR_STOP=0`. What comes on stdin is read once, and given to each.
     Psql(Inner<PsqlArgs>),
     /// Run a program in each schema
     ///

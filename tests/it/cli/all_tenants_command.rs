@@ -311,6 +311,11 @@ async fn psql_is_told_what_to_run_or_gets_it_on_stdin() {
     globex: globex
     hooli: hooli
     ");
+    let wrong = project.run_with_stdin(psql, "select 1 / 0;\nselect 'went on';\n");
+    assert!(wrong.contains("[exit status: ") && !wrong.contains("went on"), "{wrong}");
+    let goes_on = format!("{psql} --set ON_ERROR_STOP=0");
+    let wrong = project.run_with_stdin(&goes_on, "select 1 / 0;\nselect 'went on';\n");
+    assert!(wrong.contains("hooli: went on"), "{wrong}");
     let cat = "all-tenants-command --tenants --jobs 1 --quiet exec --stdin cat";
     insta::assert_snapshot!(project.run_with_stdin(cat, "a\nb\n"), @"
     acme: a

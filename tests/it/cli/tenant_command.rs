@@ -756,6 +756,18 @@ async fn the_url_is_understood_by_sqlx() {
 }
 
 #[tokio::test]
+async fn psql_stops_at_the_first_error_and_ends_with_its_status() {
+    let project = project_with(["acme"]).await;
+    let script = "select 1 / 0;\nselect 'went on';\n";
+    let stops = project.run_with_stdin("tenant-command --schema acme psql -- -XAt", script);
+    assert!(stops.contains("division by zero") && stops.contains("[exit status: 3]"), "{stops}");
+    assert!(!stops.contains("went on"), "{stops}");
+    let goes_on = "tenant-command --schema acme psql -- -XAt --set ON_ERROR_STOP=0";
+    let goes_on = project.run_with_stdin(goes_on, script);
+    assert!(goes_on.contains("went on") && !goes_on.contains("[exit status"), "{goes_on}");
+}
+
+#[tokio::test]
 async fn a_programs_input_output_and_status_are_its_own() {
     let project = project_with(["acme"]).await;
     let exec = "tenant-command --schema acme exec --";
@@ -853,7 +865,7 @@ async fn no_password_is_seen_in_the_list_of_processes() {
     eventually("psql runs", async || {
         let output = Command::new("ps").args(["-eo", "args"]).output().unwrap();
         processes = String::from_utf8_lossy(&output.stdout).into_owned();
-        let is_psql = |line: &str| line.contains("psql -Xc") && line.contains(&path);
+        let is_psql = |line: &str| line.contains("psql --set") && line.contains(&path);
         processes.lines().any(is_psql)
     })
     .await;

@@ -83,7 +83,7 @@ impl InnerCommand {
                 let arguments = &it.args.arguments;
                 let stdin = psql_reads_stdin(arguments).then(spooled).transpose()?;
                 let no_password = [OsString::from("--no-password")].into_iter();
-                let arguments = no_password.chain(arguments.iter().cloned()).collect();
+                let arguments = no_password.chain(psql::arguments(arguments)).collect();
                 Work::program(psql::program(), arguments, stdin)?
             }
             Self::Exec(it) => {

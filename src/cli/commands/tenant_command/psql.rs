@@ -10,7 +10,8 @@ use crate::pg::server::ServerPrograms;
 
 /// Open psql, for which unqualified names mean the schema's tables
 ///
-/// It gets the same environment as the program that `exec` runs.
+/// It gets the same environment as the program that `exec` runs. It stops at the first error, with
+/// status 3, unless it is given `--set ON_ERROR_STOP=0`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PsqlArgs {
     /// Arguments for psql
@@ -22,7 +23,14 @@ pub(super) async fn run(context: &mut Context, target: &Target, args: &PsqlArgs)
     target.check().await?;
     child::refuse_pooler(&target.database).await?;
     let place = (&target.database, &target.scope);
-    child::run(&context.signals, place, &program(), &args.arguments).await
+    child::run(&context.signals, place, &program(), &arguments(&args.arguments)).await
+}
+
+/// Returns what psql is given besides what was asked for. Of its own accord it goes on after an error
+/// in a file or in what comes on stdin, and ends as if there had been none (psql, "Exit Status").
+pub(in crate::cli::commands) fn arguments(given: &[OsString]) -> Vec<OsString> {
+    let stops = OsString::from("--set=ON_ERROR_STOP=1");
+    std::iter::once(stops).chain(given.iter().cloned()).collect()
 }
 
 /// Returns the psql that is on the PATH, or the one beside the newest server programs.
