@@ -12,15 +12,13 @@ mod recording;
 mod settings;
 mod step;
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 pub(super) use self::audit::{DROPPED, dropped, own_relations, touched};
 use self::audit::{audit, found_outside, note_own_relations};
 pub(super) use self::guard::REFUSAL;
 use self::guard::{
-    absence_guard, brief_guard, execute_guard, half_made_guard, history_guard, lock_guard,
-    own_history,
+    absence_guard, execute_guard, half_made_guard, history_guard, lock_guard, own_history,
 };
 pub(crate) use self::guard::{lock_key, lock_key_of};
 use self::recording::history_rows_after;
@@ -119,24 +117,19 @@ impl Script {
     }
 
     /// Returns the transaction that applies `subject`'s files and records them where each of their
-    /// statements changes but one of `tables` ([`MigrationSet::own_tables`]), in as few words as can
-    /// be: where the schema has these tables itself, nothing is left for the audit to find, and the
-    /// history is compared by the statement that adds to it. A session may have what is always the
-    /// same from its start ([`session`]).
+    /// statements changes but one table ([`MigrationSet::own_tables`]), in as few words as can be: the
+    /// search path holds the schema alone, nothing is left for the audit to find, and the history is
+    /// compared by the statement that adds to it. A session may have what is always the same from its
+    /// start ([`session`]).
     ///
-    /// What this refuses is to be tried again by [`Self::apply`], which says why.
-    pub(super) fn brief(
-        subject: Subject<'_>,
-        options: &ScriptOptions,
-        tables: &BTreeSet<&str>,
-        has_session: bool,
-    ) -> Self {
+    /// What this refuses, as where the schema has no such table, is to be tried again by
+    /// [`Self::apply`], which says why.
+    pub(super) fn brief(subject: Subject<'_>, options: &ScriptOptions, has_session: bool) -> Self {
+        let options = &ScriptOptions { path: Vec::new(), ..options.clone() };
         let mut script = Self::default();
         if has_session {
             script.push(Origin::Begin, BEGIN);
-            for table in tables {
-                script.push(Origin::Guard, execute_guard(subject.schema, table));
-            }
+            script.push(Origin::Guard, execute_guard(subject.schema));
             let path = path(subject.schema, options);
             script.push(Origin::Begin, format!("set local search_path = {path}"));
             let timeout = milliseconds(options.lock_timeout);
@@ -147,7 +140,7 @@ impl Script {
             }
         } else {
             script.open(subject, options);
-            script.push(Origin::Guard, brief_guard(subject.schema, tables));
+            script.push(Origin::Guard, lock_guard(subject.schema));
         }
         for &file in subject.files {
             script

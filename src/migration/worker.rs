@@ -202,8 +202,8 @@ impl<'a> Worker<'a> {
         };
         let applied =
             Verdict::Applied { files: together, is_last, has_waited: waits_for_disk, is_proven };
-        if let Some(tables) = tables.filter(|_| is_proven) {
-            let script = Script::brief(subject, &options, &tables, self.lane.is_direct());
+        if is_proven {
+            let script = Script::brief(subject, &options, self.lane.is_direct());
             match self.carry_out(&script, watch).await {
                 Ok(()) => return applied,
                 Err((Sent::Refused(refused), seen)) if refused.is_passing() => {

@@ -23,7 +23,7 @@ impl Project {
             and datname = current_database() and application_name like 'tenantctl %'";
         eventually("it waits in few words", async || {
             let query = self.query(waiting).await;
-            query.contains("execute tenantctl_guard ('\"globex\".\"notes\"'")
+            query.contains("execute tenantctl_guard ('tenantctl:globex'")
         })
         .await;
         blocker.commit().await;

@@ -34,7 +34,7 @@ impl Project {
     async fn waits_among_others(&self) -> i64 {
         let question = "select coalesce(max(pid), 0) from pg_stat_activity \
              where wait_event_type = 'Lock' and datname = current_database() \
-               and query like '%tenantctl_guard (''\"t1_\"%tenantctl_guard (''\"t1_\"%'";
+               and query like '%tenantctl_guard (''tenantctl:t1_''%tenantctl_guard (''tenantctl:t1_''%'";
         let mut pid = 0;
         eventually("several schemas travel together", async || {
             pid = self.query(question).await.parse().unwrap();

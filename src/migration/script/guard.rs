@@ -1,7 +1,6 @@
 //! What comes before a schema's files: the schema is there, nobody else works on it, and its history
 //! is what the plan was made from. A refusal is a failing cast with a word in its message.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::BEING_CREATED;
@@ -43,26 +42,14 @@ fn is_locked(schema: &SchemaName) -> (String, &'static str) {
     (format!("not pg_catalog.pg_try_advisory_xact_lock({})", lock_key(schema)), "locked")
 }
 
-/// Prepares the guard of [`Script::brief`] for one table: analysed anew, it takes as long again. A
-/// plan is made anew as well where the search path is another, so it is asked before that is set.
-pub(super) const PREPARE_GUARD: &str = "prepare tenantctl_guard (text, text) as \
-     select cast(case when to_regclass($1) is null then 'tenantctl:no-table' \
-       when not pg_catalog.pg_try_advisory_xact_lock(hashtextextended($2, 0)) \
+/// Prepares the guard of [`Script::brief`]: analysed anew, it takes as long again. A plan is made anew
+/// as well where the search path is another, so it is asked before that is set.
+pub(super) const PREPARE_GUARD: &str = "prepare tenantctl_guard (text) as \
+     select cast(case when not pg_catalog.pg_try_advisory_xact_lock(hashtextextended($1, 0)) \
        then 'tenantctl:locked' else '0' end as integer)";
 
-pub(super) fn execute_guard(schema: &SchemaName, table: &str) -> String {
-    let (table, key) = (literal(&qualified(schema, table)), literal(&lock_name(schema)));
-    format!("execute tenantctl_guard ({table}, {key})")
-}
-
-/// Fails unless the schema has these tables itself and nobody else works on it.
-pub(super) fn brief_guard(schema: &SchemaName, tables: &BTreeSet<&str>) -> String {
-    let lacks = |table: &&str| {
-        let condition = format!("to_regclass({}) is null", literal(&qualified(schema, table)));
-        (condition, "no-table")
-    };
-    let conditions: Vec<_> = tables.iter().map(lacks).chain([is_locked(schema)]).collect();
-    refuse_when(&conditions)
+pub(super) fn execute_guard(schema: &SchemaName) -> String {
+    format!("execute tenantctl_guard ({})", literal(&lock_name(schema)))
 }
 
 /// Fails when the schema exists, or somebody else works on it.

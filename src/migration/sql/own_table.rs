@@ -18,7 +18,8 @@ pub(super) fn own_table(statement: &Node) -> Option<String> {
         return None;
     }
     let mut parts = path(&child(statement, Kind::TABLE_RELATION_NAME)?);
-    parts.pop().filter(|_| parts.is_empty())
+    // One of Postgres' own is found before the schema's.
+    parts.pop().filter(|table| parts.is_empty() && !table.starts_with("pg_"))
 }
 
 fn is_among(name: &[String], known: &[&str]) -> bool {
@@ -133,6 +134,8 @@ mod tests {
     fn what_may_reach_further_is_not() {
         for sql in [
             "alter table public.t add column note text",
+            "alter table pg_class add column note text",
+            "alter table if exists t add column note text",
             "alter table t add column at timestamptz default later()",
             "alter table t add column at timestamptz default public.now()",
             "alter table t add column kind public.kind",

@@ -41,9 +41,9 @@ impl Worker<'_> {
         self.check().await;
         let planned = &tasks[0].planned;
         let files = &planned.plan.pending;
-        let Some(tables) = self.own_tables(&tasks[0], files) else {
+        if self.own_tables(&tasks[0], files).is_none() {
             return (0, None);
-        };
+        }
         let connection = match self.lane.serve(planned.weight * tasks.len()).await {
             Ok(connection) => connection,
             Err(error) => return (0, Some(Verdict::NoConnection(error))),
@@ -60,7 +60,7 @@ impl Worker<'_> {
             let (schema, history) = (&task.schema, &task.planned.history);
             let migrations = self.executor.migrations;
             let subject = Subject { schema, history, migrations, files, creation: None };
-            Script::brief(subject, &options, &tables, true)
+            Script::brief(subject, &options, true)
         };
         let scripts: Vec<Script> = tasks.iter().enumerate().map(script).collect();
         let (begun, sent) = (Instant::now(), Script::message_of_all(&scripts));
