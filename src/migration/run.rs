@@ -30,7 +30,7 @@ use crate::pg::Session;
 
 /// A backend is replaced after schemas of so much weight ([`Planned::weight`]): what it learns of
 /// every table would otherwise grow to hundreds of megabytes.
-const WEIGHT_PER_CONNECTION: usize = 10_000;
+const WEIGHT_PER_CONNECTION: usize = 16_000;
 
 /// One run's state, shared by its workers.
 struct Run<'a> {

@@ -10,10 +10,6 @@ use super::set::MigrationSet;
 use crate::name::SchemaName;
 use crate::pg::{Database, Lane, Spare};
 
-/// A connection that has read more histories is closed before it works: of each it keeps 15 kB, and
-/// of what it works on more.
-const MOST_READ: usize = 2500;
-
 /// What was found in many schemas, and what there is to do in each.
 #[derive(Debug, Clone, Default)]
 pub struct Survey {
@@ -88,7 +84,7 @@ impl Survey {
         let helper = |number| spare.worker(number).with_session(session.clone());
         let mut helpers: Vec<Lane> = (0..jobs.min(Self::RUN_HELPERS)).map(helper).collect();
         let mut survey = Self::take_over(lane, &mut helpers, migrations, schemas, options).await;
-        spare.keep(lane, helpers, MOST_READ).await;
+        spare.keep(helpers);
         if let Ok(survey) = &mut survey
             && spare.helpers() == 0
         {

@@ -74,11 +74,6 @@ impl Lane {
         Self { replace_after: units, served: 0, ..self }
     }
 
-    /// Returns how many units the connection has served.
-    pub(crate) fn served(&self) -> usize {
-        self.served
-    }
-
     /// Returns what the connection is called in `pg_stat_activity`.
     pub fn application_name(&self) -> &str {
         &self.application_name

@@ -65,17 +65,9 @@ impl Spare {
         }
     }
 
-    /// Keeps connections that have helped to look, for the workers. Those that have read more than
-    /// `most` histories are closed instead, and their places are free then.
-    pub(crate) async fn keep(&self, lane: &mut Lane, helpers: Vec<Lane>, most: usize) {
-        for mut helper in helpers {
-            if helper.served() > most {
-                helper.close().await;
-                lane.wait_until_gone(helper.application_name()).await;
-            } else if helper.is_open() {
-                self.helpers.borrow_mut().push(helper);
-            }
-        }
+    /// Keeps connections that have helped to look, for the workers.
+    pub(crate) fn keep(&self, helpers: Vec<Lane>) {
+        self.helpers.borrow_mut().extend(helpers.into_iter().filter(Lane::is_open));
     }
 
     /// Returns how many of them are open.
