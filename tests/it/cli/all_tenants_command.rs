@@ -312,7 +312,7 @@ async fn psql_is_told_what_to_run_or_gets_it_on_stdin() {
     hooli: hooli
     ");
     let wrong = project.run_with_stdin(psql, "select 1 / 0;\nselect 'went on';\n");
-    assert!(wrong.contains("[exit status: ") && !wrong.contains("went on"), "{wrong}");
+    assert!(wrong.contains("[exit status: 3]") && !wrong.contains("went on"), "{wrong}");
     let goes_on = format!("{psql} --set ON_ERROR_STOP=0");
     let wrong = project.run_with_stdin(&goes_on, "select 1 / 0;\nselect 'went on';\n");
     assert!(wrong.contains("hooli: went on"), "{wrong}");

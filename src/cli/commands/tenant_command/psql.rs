@@ -10,8 +10,8 @@ use crate::pg::server::ServerPrograms;
 
 /// Open psql, for which unqualified names mean the schema's tables
 ///
-/// It gets the same environment as the program that `exec` runs. It stops at the first error, with
-/// status 3, unless it is given `--set ON_ERROR_STOP=0`.
+/// It gets the same environment as the program that `exec` runs. A file, or what comes on stdin, ends
+/// at the first error, with status 3, unless psql is given `--set ON_ERROR_STOP=0`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PsqlArgs {
     /// Arguments for psql
