@@ -204,6 +204,7 @@ fn script_options(options: &ExecuteOptions, server_version: u32) -> ScriptOption
         application_name: "tenantctl".into(),
         server_version,
         waits_for_disk: true,
+        is_shared: false,
     }
 }
 

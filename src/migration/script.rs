@@ -50,6 +50,9 @@ pub struct ScriptOptions {
     pub server_version: u32,
     /// Whether the commit waits until the server has it on disk, as the role's settings have it.
     pub waits_for_disk: bool,
+    /// Whether a pooler may lend the session to others, who may have left temporary tables in it: these
+    /// would be found before the schema's own.
+    pub is_shared: bool,
 }
 
 /// The statements for one schema, in their order.
@@ -97,6 +100,8 @@ pub struct Registration {
     /// What the row is, for when somebody else has it: ``domain `acme.example.com` ``.
     pub what: String,
 }
+
+const DISCARD: &str = "discard temp";
 
 const BEGIN: &str = "begin isolation level read committed, read write";
 
@@ -236,6 +241,9 @@ impl Script {
 
     fn open(&mut self, subject: Subject<'_>, options: &ScriptOptions) {
         self.push(Origin::Begin, BEGIN);
+        if options.is_shared {
+            self.push(Origin::Begin, DISCARD);
+        }
         self.push(Origin::Begin, settings(subject.schema, options, true));
     }
 
@@ -359,7 +367,7 @@ impl Script {
 
     /// Leaves no temporary table to whoever the session serves next.
     fn settle(&mut self) {
-        self.push(Origin::Record, "discard temp");
+        self.push(Origin::Record, DISCARD);
     }
 
     fn record(&mut self, subject: Subject<'_>) {

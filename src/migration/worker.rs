@@ -202,7 +202,7 @@ impl<'a> Worker<'a> {
         };
         let applied =
             Verdict::Applied { files: together, is_last, has_waited: waits_for_disk, is_proven };
-        if is_proven {
+        if tables.is_some() && is_proven {
             let script = Script::brief(subject, &options, self.lane.is_direct());
             match self.carry_out(&script, watch).await {
                 Ok(()) => return applied,
@@ -287,6 +287,7 @@ impl<'a> Worker<'a> {
             application_name: self.name.clone(),
             server_version,
             waits_for_disk: true,
+            is_shared: !self.lane.is_direct(),
         }
     }
 

@@ -218,6 +218,7 @@ impl Proof<'_> {
             application_name: self.name.clone(),
             server_version,
             waits_for_disk: true,
+            is_shared: true,
         }
     }
 

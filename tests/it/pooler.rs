@@ -164,6 +164,24 @@ async fn where_strings_end_is_decided_for_us_and_not_for_other_clients() {
 }
 
 #[tokio::test]
+async fn somebody_elses_temporary_table_is_not_changed_instead() {
+    let project = Project::with_tenants(["acme"]).await;
+    let pooler = PgBouncer::start_with(project.database(), "max_db_connections = 1\n").await;
+    let Some(pooler) = pooler else {
+        return;
+    };
+    project.tenant_migration("V1__notes.sql", "create table notes (id int)");
+    project.migrate();
+    project.tenant_migration("V2__text.sql", "alter table notes add column text text");
+    let table = "create temp table notes as select 1 as id; select 'made'";
+    assert_eq!(project.query_at(&pooler.url(), table).await, "made");
+    let said = project.run_through(&pooler, "migrate-schemas --tenants --quiet");
+    let changed = "select attrelid::regclass from pg_attribute \
+        where attname = 'text' and attrelid::regclass::text like '%notes'";
+    assert_eq!(project.query(changed).await, "acme.notes", "{said}");
+}
+
+#[tokio::test]
 async fn a_file_that_needs_a_session_is_refused_before_anything_is_done() {
     let project = Project::new().await;
     let Some(pooler) = PgBouncer::start(project.database()).await else {

@@ -27,6 +27,7 @@ fn options() -> ScriptOptions {
         application_name: "tenantctl".into(),
         server_version: 150_000,
         waits_for_disk: true,
+        is_shared: false,
     }
 }
 
