@@ -24,6 +24,9 @@ const WRITE_DOWN_EVERY: Duration = Duration::from_millis(100);
 /// When it may again after it could not: who waits for a lock is to be looked at meanwhile.
 const WRITE_DOWN_AGAIN: Duration = Duration::from_secs(1);
 
+/// A connection that answers no sooner is given up: others may need the place that it has.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
 /// Looks, from the run's spare connection, at what the workers of one run wait for, and lends the
 /// connection to the run's observer now and then.
 #[derive(Debug, Default)]
@@ -82,18 +85,8 @@ impl Watch {
                 continue;
             }
             let mut lane = spare.lane().await;
-            // Connected beforehand: the shortest wait is over soon.
-            let mut is_connected = lane.serve(0).await.is_ok();
-            if is_connected && Instant::now() >= write_down_at {
-                let written = write_down(&mut lane, observer).await;
-                is_connected = !matches!(written, Err(Incomplete::Lost(_)));
-                let pause = if written.is_ok() { WRITE_DOWN_EVERY } else { WRITE_DOWN_AGAIN };
-                write_down_at = Instant::now() + pause;
-            }
-            if is_connected && self.oldest() < Some(Duration::from_millis(50)) {
-                continue;
-            }
-            if !is_connected || self.look(&mut lane, run).await.is_none() {
+            let turn = self.turn(&mut lane, run, observer, &mut write_down_at);
+            if !tokio::time::timeout(ANSWER_WITHIN, turn).await.unwrap_or_default() {
                 lane.abandon();
                 drop(lane);
                 tokio::select! {
@@ -102,6 +95,31 @@ impl Watch {
                 }
             }
         }
+    }
+
+    /// Looks once where somebody may wait, and lets the observer write. Returns whether the
+    /// connection answers; where it does not, the run goes on without us.
+    async fn turn(
+        &self,
+        lane: &mut Lane,
+        run: &str,
+        observer: &dyn Observer,
+        write_down_at: &mut Instant,
+    ) -> bool {
+        // Connected beforehand: the shortest wait is over soon.
+        if lane.serve(0).await.is_err() {
+            return false;
+        }
+        if Instant::now() >= *write_down_at {
+            let written = write_down(lane, observer).await;
+            let pause = if written.is_ok() { WRITE_DOWN_EVERY } else { WRITE_DOWN_AGAIN };
+            *write_down_at = Instant::now() + pause;
+            if matches!(written, Err(Incomplete::Lost(_))) {
+                return false;
+            }
+        }
+        let nobody_waits = self.oldest() < Some(Duration::from_millis(50));
+        nobody_waits || self.look(lane, run).await.is_some()
     }
 
     /// Ends the looking, once what is being asked is answered.

@@ -3,6 +3,7 @@
 
 use rustix::process::Signal;
 
+use crate::support::proxy::{Lose, Proxy};
 use crate::support::{Blocker, Program, Project, eventually};
 
 /// Returns thirty tenants with notes, and a migration that adds a column to them.
@@ -171,4 +172,37 @@ async fn whoever_is_asked_twice_says_what_became_of_each() {
     ");
     project.nobody_is_connected().await;
     assert!(project.without_text().await.starts_with("t11 t12 t13"));
+}
+
+/// A run whose first question who is in its way is never answered.
+async fn unanswered(project: &Project) -> (Blocker, Program) {
+    let proxy = Proxy::start(project.database(), Lose::Nothing { hold: "pg_blocking_pids" });
+    let blocker = project.blocks_t11().await;
+    let mut command = project.command("migrate-schemas --tenants --quiet --lock-timeout off");
+    command.env("DATABASE_URL", proxy.url());
+    let program = project.start_command(command);
+    eventually("it asks who is in the way", async || proxy.holds()).await;
+    (blocker, program)
+}
+
+#[tokio::test]
+async fn an_answer_that_never_comes_does_not_hold_up_the_end() {
+    let project = thirty().await;
+    let (blocker, program) = unanswered(&project).await;
+    blocker.release().await;
+    insta::assert_snapshot!(project.shown(&program.ends()), @"30 schemas migrated");
+}
+
+#[tokio::test]
+async fn who_gets_no_answer_asks_over_another_connection() {
+    let project = thirty().await;
+    let (blocker, program) = unanswered(&project).await;
+    eventually("it asks again", async || {
+        let asked = "select count(*) from pg_stat_activity where application_name = 'tenantctl' \
+             and datname = current_database() and query like '%pg_blocking_pids%'";
+        project.query(asked).await == "1"
+    })
+    .await;
+    blocker.release().await;
+    insta::assert_snapshot!(project.shown(&program.ends()), @"30 schemas migrated");
 }

@@ -84,14 +84,18 @@ impl Run<'_> {
                 .await;
             self.watch.end_looking();
         };
-        let looking = self.watch.run(self.executor.spare, &self.name, self.executor.observer);
-        tokio::pin!(looking);
-        tokio::select! {
-            () = work => {}
-            () = &mut looking => return,
-        }
-        // What it asks is answered in a moment, or never.
-        if tokio::time::timeout(END_LOOKING_WITHIN, looking).await.is_err() {
+        let is_answered = {
+            let looking = self.watch.run(self.executor.spare, &self.name, self.executor.observer);
+            tokio::pin!(looking);
+            tokio::select! {
+                () = work => {}
+                () = &mut looking => return,
+            }
+            // What it asks is answered in a moment, or never.
+            tokio::time::timeout(END_LOOKING_WITHIN, looking).await.is_ok()
+        };
+        // Who asked has let go of the connection by now.
+        if !is_answered {
             self.executor.spare.lane().await.abandon();
         }
     }
