@@ -33,7 +33,7 @@ const HISTORIES_PER_CONNECTION: usize = 4000;
 const WORTH_ANOTHER: usize = 128;
 
 /// Once so many others read, the first connection does not: they know then what they work on later, and
-/// it works on nothing.
+/// it may work on nothing.
 const ENOUGH_OTHERS: usize = 2;
 
 /// How long to wait for what somebody has locked, as who drops or alters its table does.
@@ -92,8 +92,8 @@ pub struct Fleet {
     pub schemas: Vec<(SchemaName, Found)>,
     /// Every distinct history once; the first is that of a schema without a history table.
     pub histories: Vec<History>,
-    /// By which of the other connections a schema's history was read; of those that the first has
-    /// read there is nothing.
+    /// By which of the other connections a schema's history was read, from 0; the number after theirs
+    /// is the first connection's.
     pub(crate) read_by: HashMap<SchemaName, usize>,
 }
 
@@ -159,14 +159,14 @@ pub(crate) async fn read_over(
     let reading = SetOnce::new();
     let first = async {
         let tables = tables(lane, schemas).await?;
-        let _ = reading.set(Reading::new(schemas, &tables));
-        reading.wait().await.over(lane, None).await?;
+        let _ = reading.set(Reading::new(schemas, &tables, worth));
+        reading.wait().await.over(lane, worth).await?;
         Ok(tables)
     };
     // They connect meanwhile, and read what is left by then.
     let others = others[..worth].iter_mut().enumerate();
     let others = others.map(async |(number, other): (_, &mut Lane)| match open(other).await? {
-        true => reading.wait().await.over(other, Some(number)).await,
+        true => reading.wait().await.over(other, number).await,
         false => Ok(()),
     });
     let (tables, _) = try_join(first, try_join_all(others)).await?;
@@ -299,7 +299,9 @@ struct Reading {
     tables: Vec<(SchemaName, Width)>,
     /// The number of the part that nobody has taken yet.
     next: Cell<usize>,
-    /// How many of the other connections read.
+    /// The first connection's number, after those of the others.
+    first: usize,
+    /// How many of the others read.
     others: Cell<usize>,
     /// One for each table, once it is read.
     digests: RefCell<Vec<Option<Digest>>>,
@@ -307,7 +309,7 @@ struct Reading {
 }
 
 impl Reading {
-    fn new(schemas: &[SchemaName], tables: &[Table]) -> Self {
+    fn new(schemas: &[SchemaName], tables: &[Table], first: usize) -> Self {
         let with_table = schemas.iter().zip(tables).filter_map(|(schema, table)| match table {
             Table::Present(width) => Some((schema.clone(), *width)),
             _ => None,
@@ -317,6 +319,7 @@ impl Reading {
         Self {
             tables,
             next: Cell::new(0),
+            first,
             others: Cell::new(0),
             digests,
             read_by: RefCell::default(),
@@ -332,11 +335,12 @@ impl Reading {
         (part < parts).then(|| (part..all).step_by(parts).collect())
     }
 
-    /// Digests what nobody else has taken, over the first connection or the one of this number among
-    /// the others. The first leaves the rest to them once there are enough.
-    async fn over(&self, lane: &mut Lane, other: Option<usize>) -> Result<(), LookError> {
-        self.others.set(self.others.get() + usize::from(other.is_some()));
-        while (other.is_some() || self.others.get() < ENOUGH_OTHERS)
+    /// Digests what nobody else has taken, over the connection of this number. The first leaves the
+    /// rest to the others once there are enough.
+    async fn over(&self, lane: &mut Lane, number: usize) -> Result<(), LookError> {
+        let is_first = number == self.first;
+        self.others.set(self.others.get() + usize::from(!is_first));
+        while (!is_first || self.others.get() < ENOUGH_OTHERS)
             && let Some(part) = self.part()
         {
             let schemas: Vec<_> = part.iter().map(|&index| &self.tables[index].0).collect();
@@ -344,8 +348,8 @@ impl Reading {
             for (&index, digest) in part.iter().zip(digests) {
                 self.digests.borrow_mut()[index] = Some(digest);
             }
-            let number = |number| schemas.iter().map(move |&schema| (schema.clone(), number));
-            self.read_by.borrow_mut().extend(other.into_iter().flat_map(number));
+            let read = schemas.into_iter().map(|schema| (schema.clone(), number));
+            self.read_by.borrow_mut().extend(read);
         }
         Ok(())
     }

@@ -98,11 +98,16 @@ impl<'a> Run<'a> {
     fn worker(&self, number: usize) -> Worker<'a> {
         let name = format!("{}{number}", self.name);
         let lane = self.executor.spare.worker(number).replaced_after(WEIGHT_PER_CONNECTION);
-        let lane = match self.session.clone().filter(|_| self.may_not_wait()) {
-            Some(session) => lane.with_session(session),
+        let lane = match self.workers_session() {
+            Some(session) => lane.with_session(session.clone()),
             None => lane,
         };
         Worker::new(self.executor, lane, number, name)
+    }
+
+    /// Returns what the workers' sessions have from their start, where that is of use.
+    fn workers_session(&self) -> Option<&Session> {
+        self.session.as_ref().filter(|_| self.may_not_wait())
     }
 
     async fn connect(&self, worker: &mut Worker<'_>) {
@@ -126,7 +131,7 @@ impl<'a> Run<'a> {
         self.workers.set(self.workers.get() - 1);
         self.first.set(self.first.get().filter(|(_, first)| *first != number));
         self.queue.wake();
-        worker.close().await;
+        worker.leave().await;
     }
 
     async fn take_tasks(&self, number: usize, worker: &mut Worker<'_>) {

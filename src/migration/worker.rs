@@ -111,8 +111,9 @@ impl<'a> Worker<'a> {
         flushed
     }
 
-    pub(super) async fn close(mut self) {
-        self.lane.close().await;
+    /// Leaves the connection to the run, which may have use for it.
+    pub(super) async fn leave(self) {
+        self.executor.spare.take_back(self.lane).await;
     }
 
     /// Carries out the first part of a task's plan: every file up to the first that cannot run in

@@ -190,6 +190,13 @@ impl ConnectError {
         matches!(self, Self::Refused { source, .. } if source.is("53300"))
     }
 
+    /// Whether the server knows no such role or database, or another password (Postgres documentation,
+    /// "`PostgreSQL` Error Codes", class 28 and 3D000): so it would say again.
+    pub(crate) fn is_of_login(&self) -> bool {
+        matches!(self, Self::Refused { source, .. }
+            if source.code.starts_with("28") || source.is("3D000"))
+    }
+
     /// Whether trying again in a moment may succeed: the server is starting, stopping, or gone.
     pub fn may_pass(&self) -> bool {
         match self {

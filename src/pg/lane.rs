@@ -84,6 +84,11 @@ impl Lane {
         self.connection.is_some()
     }
 
+    /// Whether there is a connection that has served any units.
+    pub(crate) fn has_served(&self) -> bool {
+        self.connection.is_some() && self.served > 0
+    }
+
     /// Whether the connection would be replaced before it serves `units`.
     pub fn is_due(&self, units: usize) -> bool {
         self.connection.is_some() && self.served + units > self.replace_after
@@ -108,6 +113,10 @@ impl Lane {
         self.is_direct = false;
         if let Some(Session { settings, prepare }) = &self.session {
             match database.connect_directly(name, settings).await {
+                Ok(Some(connection)) if prepare.is_empty() => {
+                    self.is_direct = true;
+                    return Ok(connection);
+                }
                 Ok(Some(mut connection)) => {
                     match connection.send((*prepare).to_owned()).await {
                         Ok(_) => {
@@ -120,12 +129,35 @@ impl Lane {
                     }
                 }
                 Err(error @ ConnectError::NoAnswer { .. }) => return Err(error),
-                Err(error) if error.is_too_many_clients() => return Err(error),
+                Err(error) if error.is_too_many_clients() || error.is_of_login() => {
+                    return Err(error);
+                }
                 // A pooler says no in words of its own, or hangs up.
                 Ok(None) | Err(_) => {}
             }
         }
         database.connect(name).await
+    }
+
+    /// Gives the open connection another name and what a [`Session`] has from its start; returns
+    /// whether it has them. Only between transactions.
+    pub(crate) async fn turn_into(&mut self, application_name: &str, session: Session) -> bool {
+        let Some(connection) = self.connection.as_mut().filter(|_| self.is_direct) else {
+            return false;
+        };
+        let name = [("application_name", application_name.to_owned())];
+        let settings = name.iter().chain(&session.settings);
+        let settings: Vec<String> = settings
+            .map(|(name, value)| format!("set_config('{name}', {}, false)", literal(value)))
+            .collect();
+        let message = format!("select {}; {}", settings.join(", "), session.prepare);
+        if connection.send(message).await.is_err() {
+            self.abandon();
+            return false;
+        }
+        application_name.clone_into(&mut self.application_name);
+        self.session = Some(session);
+        true
     }
 
     /// Returns since when the connection has been open; `None` where there is none.

@@ -7,11 +7,14 @@ use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use super::connect::Database;
-use super::lane::Lane;
+use super::lane::{Lane, Session};
 
 /// A connection that has read so many histories is replaced: each leaves a table and an index in
 /// the backend's caches, about 15 kB.
 const READS_PER_CONNECTION: usize = 4000;
+
+/// What this connection is called in `pg_stat_activity`.
+const NAME: &str = "tenantctl";
 
 /// How long a place that was given up is left to others.
 const REST: Duration = Duration::from_secs(5);
@@ -27,7 +30,9 @@ const REST: Duration = Duration::from_secs(5);
 /// Where even one worker finds no free place, this connection gives up its own
 /// ([`Spare::make_room`]), and the run goes on without it for a while.
 ///
-/// Those that help it to look at a large fleet are the workers' already.
+/// Those that help it to look at a large fleet are the workers' already. Once all is looked at, it
+/// becomes one itself, as it knows what it has read ([`Spare::give_to_worker`]); it is opened anew
+/// when next needed, unless a worker that has done leaves its own first ([`Spare::take_back`]).
 #[derive(Debug)]
 pub struct Spare {
     database: Database,
@@ -40,10 +45,9 @@ pub struct Spare {
 impl Spare {
     /// Returns the spare connection to `database`, which is opened when first needed.
     pub fn new(database: &Database) -> Self {
-        let lane = Lane::new(database, "tenantctl", READS_PER_CONNECTION);
         Self {
             database: database.clone(),
-            lane: Mutex::new(lane),
+            lane: Mutex::new(unopened(database)),
             rests_until: Cell::new(None),
             name: format!("tenantctl {:08x} ", fastrand::u32(..)),
             helpers: RefCell::default(),
@@ -73,6 +77,36 @@ impl Spare {
     /// Returns how many of them are open.
     pub(crate) fn helpers(&self) -> usize {
         self.helpers.borrow().len()
+    }
+
+    /// Makes this connection, if it has read histories, that of the first of so many workers that has
+    /// none, with what their sessions have.
+    pub(crate) async fn give_to_worker(&self, workers: usize, session: &Session) {
+        let has_one = |name: &String| {
+            self.helpers.borrow().iter().any(|helper| helper.application_name() == name)
+        };
+        let names = (0..workers).map(|number| format!("{}{number}", self.name));
+        let Some(name) = names.into_iter().find(|name| !has_one(name)) else {
+            return;
+        };
+        let mut lane = self.lane.lock().await;
+        if lane.has_served() && lane.turn_into(&name, session.clone()).await {
+            let given = std::mem::replace(&mut *lane, unopened(&self.database));
+            self.keep(vec![given]);
+        }
+    }
+
+    /// Takes a worker's connection over where this one is not open, and closes it otherwise.
+    pub(crate) async fn take_back(&self, mut lane: Lane) {
+        if !self.is_resting()
+            && let Ok(mut own) = self.lane.try_lock()
+            && !own.is_open()
+            && lane.turn_into(NAME, Session::default()).await
+        {
+            *own = lane.replaced_after(READS_PER_CONNECTION);
+            return;
+        }
+        lane.close().await;
     }
 
     /// Closes those that no worker has taken.
@@ -110,4 +144,9 @@ impl Spare {
             self.lane().await.wait_until_gone(name).await;
         }
     }
+}
+
+/// Returns a connection that can be told from one to a pooler once it is open.
+fn unopened(database: &Database) -> Lane {
+    Lane::new(database, NAME, READS_PER_CONNECTION).with_session(Session::default())
 }

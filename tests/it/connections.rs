@@ -83,6 +83,25 @@ async fn a_large_fleet_with_somebody_in_the_way_takes_jobs_and_one() {
 }
 
 #[tokio::test]
+async fn the_connection_that_looked_works_on_what_it_has_read() {
+    let project = Project::new().await;
+    project.add_many_tenants(8).await;
+    project.add_traces(1, 0.0);
+    project.migrate();
+    project.add_traces(2, 60.0);
+    let program = project.start("migrate-schemas --tenants --jobs 2");
+    project.pausing(1).await;
+    let worked = "select count(*) from pg_stat_activity, tenantctl.runs as run \
+         where datname = current_database() and application_name ~ '^tenantctl [0-9a-f]{8} 0$' \
+           and backend_start < began_at and ended_at is null";
+    assert_eq!(project.query(worked).await, "1");
+    program.signal(Signal::INT);
+    program.signal(Signal::TERM);
+    assert_eq!(program.ends().status.code(), Some(130));
+    project.nobody_is_connected().await;
+}
+
+#[tokio::test]
 async fn several_runs_over_one_fleet_take_theirs_each() {
     let project = Project::new().await;
     project.add_many_tenants(40).await;

@@ -213,6 +213,38 @@ async fn a_network_cut_at_any_message_leaves_every_schema_whole() {
 }
 
 #[tokio::test]
+async fn a_network_cut_among_many_small_transactions_leaves_every_schema_whole() {
+    let project = Project::new().await;
+    project.add_many_tenants(9).await;
+    project.tenant_migration("V1__notes.sql", "create table notes (id int)");
+    project.migrate();
+    let mut version = 1;
+    loop {
+        let proxy = Proxy::start(project.database(), Lose::Nth(version - 1));
+        version += 1;
+        let add = format!("alter table notes add column v{version} int");
+        project.tenant_migration(&format!("V{version}__more.sql"), &add);
+        let mut command = project.command("migrate-schemas --tenants --jobs 1");
+        let output = command.env("DATABASE_URL", proxy.url()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{version}: {}", project.shown(&output));
+        let state = |tenant| {
+            format!(
+                "select (select count(*) from t{tenant}.refinery_schema_history) || ' recorded, ' \
+                   || count(*) || ' added' from pg_attribute \
+                 where attrelid = 't{tenant}.notes'::regclass and attname like 'v%'"
+            )
+        };
+        let states: Vec<String> = (1..=9).map(state).collect();
+        let states = project.query(&states.join(" union ")).await;
+        assert_eq!(states, format!("{version} recorded, {} added", version - 1));
+        if !proxy.has_lost() {
+            break;
+        }
+    }
+    assert!(version > 30, "the proxy saw no more than {version} messages");
+}
+
+#[tokio::test]
 async fn a_network_cut_while_a_tenant_is_created_leaves_all_of_it_or_nothing() {
     let project = Project::new().await;
     project.add_traces(1, 0.0);

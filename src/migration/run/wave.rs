@@ -77,6 +77,9 @@ impl Run<'_> {
         self.first.set(None);
         self.allow_not_waiting(number);
         self.queue.add(tasks);
+        if let Some(session) = self.workers_session() {
+            self.executor.spare.give_to_worker(workers, session).await;
+        }
         let workers: Vec<Worker> = (0..workers).map(|number| self.worker(number)).collect();
         self.executor.spare.close_helpers().await;
         let work = async {

@@ -98,18 +98,18 @@ impl Proxy {
 impl Wire {
     fn serve(self: Arc<Self>, mut client: TcpStream) -> Option<()> {
         let start_up = read_body(&mut client, Vec::new()).ok()?;
-        let migrates = migrates(&start_up);
+        let migrates = Arc::new(AtomicBool::new(names_worker(&start_up)));
         let mut server = TcpStream::connect(self.target).ok()?;
         // Each message is sent as it comes.
         client.set_nodelay(true).ok()?;
         server.set_nodelay(true).ok()?;
-        if self.lets_through(migrates, &start_up) {
+        if self.lets_through(migrates.load(Ordering::SeqCst), &start_up) {
             server.write_all(&start_up).ok()?;
             let (from, to) = (client.try_clone().ok()?, server.try_clone().ok()?);
-            let wire = self.clone();
-            let requests = thread::spawn(move || wire.carry(migrates, from, to));
+            let (wire, shared) = (self.clone(), migrates.clone());
+            let requests = thread::spawn(move || wire.carry(&shared, from, to));
             let (from, to) = (server.try_clone().ok()?, client.try_clone().ok()?);
-            self.carry(migrates, from, to);
+            self.carry(&migrates, from, to);
             let _ = requests.join();
         }
         let _ = client.shutdown(Shutdown::Both);
@@ -118,9 +118,14 @@ impl Wire {
     }
 
     /// Carries messages in one direction until there are no more or one is lost.
-    fn carry(&self, migrates: bool, mut from: TcpStream, mut to: TcpStream) {
+    fn carry(&self, migrates: &AtomicBool, mut from: TcpStream, mut to: TcpStream) {
         while let Ok(message) = read(&mut from) {
-            if !self.lets_through(migrates, &message) || to.write_all(&message).is_err() {
+            // The connection that has looked becomes a worker's.
+            if message.windows(RENAMES.len()).any(|it| it == RENAMES) && names_worker(&message) {
+                migrates.store(true, Ordering::SeqCst);
+            }
+            let passes = self.lets_through(migrates.load(Ordering::SeqCst), &message);
+            if !passes || to.write_all(&message).is_err() {
                 break;
             }
         }
@@ -162,15 +167,18 @@ impl Wire {
     }
 }
 
-/// Whether a start-up message is that of a worker: `tenantctl 1f0c3a52 0`.
-fn migrates(start_up: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(start_up);
+/// What a message says that gives its session another name.
+const RENAMES: &[u8] = b"set_config('application_name'";
+
+/// Whether a message names a worker: `tenantctl 1f0c3a52 0`.
+fn names_worker(message: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(message);
     let is_worker = |name: &str| {
         let words: Vec<&str> = name.split(' ').collect();
         matches!(words[..], ["tenantctl", run, worker]
-            if run.len() == 8 && worker.bytes().all(|it| it.is_ascii_digit()))
+            if run.len() == 8 && worker.parse::<usize>().is_ok())
     };
-    text.split('\0').any(is_worker)
+    text.split(['\0', '\'']).any(is_worker)
 }
 
 fn read(from: &mut TcpStream) -> io::Result<Vec<u8>> {
