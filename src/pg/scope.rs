@@ -114,7 +114,9 @@ impl Scope {
         Ok(scoped)
     }
 
-    /// The last statement keeps the schema's oid until the end, and says whether there is one.
+    /// Behind a pooler, who had the session before may have left temporary tables, which would hide the
+    /// schema's own. The last statement keeps the schema's oid until the end, and says whether there is
+    /// one.
     fn beginning(&self, server_version: u32) -> String {
         let calls: Vec<String> = self
             .settings(server_version)
@@ -122,7 +124,7 @@ impl Scope {
             .map(|(name, value)| format!("set_config('{name}', {}, true)", literal(value)))
             .collect();
         format!(
-            "begin isolation level read committed, read write; select {}; select {}; \
+            "begin isolation level read committed, read write; discard temp; select {}; select {}; \
              select set_config('tenantctl.schema', coalesce({}, ''), true) <> ''",
             calls.join(", "),
             permitted(&self.schema),
@@ -256,6 +258,6 @@ mod tests {
             lock_timeout: Some(Duration::from_secs(2)),
             statement_timeout: None,
         };
-        insta::assert_snapshot!(scope.beginning(130_000), @r#"begin isolation level read committed, read write; select set_config('search_path', '"o''brien", "public"', true), set_config('lock_timeout', '2000ms', true), set_config('statement_timeout', '0', true), set_config('idle_in_transaction_session_timeout', '60s', true); select pg_catalog.to_regclass('"o''brien".x'); select set_config('tenantctl.schema', coalesce((select oid::text from pg_catalog.pg_namespace where nspname = 'o''brien' and pg_catalog.obj_description(oid, 'pg_namespace') is distinct from 'tenantctl: being deleted'), ''), true) <> ''"#);
+        insta::assert_snapshot!(scope.beginning(130_000), @r#"begin isolation level read committed, read write; discard temp; select set_config('search_path', '"o''brien", "public"', true), set_config('lock_timeout', '2000ms', true), set_config('statement_timeout', '0', true), set_config('idle_in_transaction_session_timeout', '60s', true); select pg_catalog.to_regclass('"o''brien".x'); select set_config('tenantctl.schema', coalesce((select oid::text from pg_catalog.pg_namespace where nspname = 'o''brien' and pg_catalog.obj_description(oid, 'pg_namespace') is distinct from 'tenantctl: being deleted'), ''), true) <> ''"#);
     }
 }

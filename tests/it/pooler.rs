@@ -179,6 +179,17 @@ async fn somebody_elses_temporary_table_is_not_changed_instead() {
     let changed = "select attrelid::regclass from pg_attribute \
         where attname = 'text' and attrelid::regclass::text like '%notes'";
     assert_eq!(project.query(changed).await, "acme.notes", "{said}");
+
+    assert_eq!(project.query_at(&pooler.url(), table).await, "made");
+    let insert = "'insert into notes values (2)'";
+    let sql = format!("tenant-command --schema acme sql {insert}");
+    let said = project.run_through(&pooler, &sql);
+    assert_eq!(project.query("select id from acme.notes").await, "2", "{said}");
+
+    assert_eq!(project.query_at(&pooler.url(), table).await, "made");
+    let sql = format!("all-tenants-command sql --tenants {insert}");
+    let said = project.run_through(&pooler, &sql);
+    assert_eq!(project.query("select count(*) from acme.notes").await, "2", "{said}");
 }
 
 #[tokio::test]
