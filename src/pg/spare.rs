@@ -16,6 +16,9 @@ const READS_PER_CONNECTION: usize = 4000;
 /// What this connection is called in `pg_stat_activity`.
 const NAME: &str = "tenantctl";
 
+/// How long a worker's connection may take to answer before it is closed and not taken over.
+const ANSWER_WITHIN: Duration = Duration::from_millis(500);
+
 /// How long a place that was given up is left to others.
 const REST: Duration = Duration::from_secs(5);
 
@@ -98,13 +101,15 @@ impl Spare {
 
     /// Takes a worker's connection over where this one is not open, and closes it otherwise.
     pub(crate) async fn take_back(&self, mut lane: Lane) {
-        if !self.is_resting()
-            && let Ok(mut own) = self.lane.try_lock()
+        if let Ok(mut own) = self.lane.try_lock()
             && !own.is_open()
-            && lane.turn_into(NAME, Session::default()).await
+            && !self.is_resting()
         {
-            *own = lane.replaced_after(READS_PER_CONNECTION);
-            return;
+            let turned = lane.turn_into(NAME, Session::default());
+            if tokio::time::timeout(ANSWER_WITHIN, turned).await.unwrap_or_default() {
+                *own = lane.replaced_after(READS_PER_CONNECTION);
+                return;
+            }
         }
         lane.close().await;
     }

@@ -206,3 +206,16 @@ async fn who_gets_no_answer_asks_over_another_connection() {
     blocker.release().await;
     insta::assert_snapshot!(project.shown(&program.ends()), @"30 schemas migrated");
 }
+
+/// Whoever asks later than a few hundredths of a second after the beginning has a connection of its own
+/// by then, and the answer is not missed.
+#[tokio::test]
+async fn a_worker_that_gets_no_answer_as_it_leaves_does_not_hold_up_the_end() {
+    let project = thirty().await;
+    let hold = "set_config('application_name', 'tenantctl', false)";
+    let proxy = Proxy::start(project.database(), Lose::Nothing { hold });
+    let mut command = project.command("migrate-schemas --tenants --quiet --jobs 1");
+    command.env("DATABASE_URL", proxy.url());
+    let program = project.start_command(command);
+    insta::assert_snapshot!(project.shown(&program.ends()), @"30 schemas migrated");
+}
