@@ -34,8 +34,8 @@ const REST: Duration = Duration::from_secs(5);
 /// ([`Spare::make_room`]), and the run goes on without it for a while.
 ///
 /// Those that help it to look at a large fleet are the workers' already. Once all is looked at, it
-/// becomes one itself, as it knows what it has read ([`Spare::give_to_worker`]); it is opened anew
-/// when next needed, unless a worker that has done leaves its own first ([`Spare::take_back`]).
+/// becomes one itself, as it knows what it has read (`give_to_worker`); it is opened anew when next
+/// needed, unless a worker that has done leaves its own first (`take_back`).
 #[derive(Debug)]
 pub struct Spare {
     database: Database,
