@@ -261,18 +261,19 @@ async fn tables(lane: &mut Lane, schemas: &[SchemaName]) -> Result<Vec<Table>, L
         return Ok(Vec::new());
     }
     let names: Vec<String> = schemas.iter().map(|schema| literal(schema.as_str())).collect();
+    // Each is looked up by itself: the planner knows little of catalogs that have just grown.
     let question = format!(
-        "with histories as (select c.relnamespace, v.atttypid::regtype::text as width \
-           from pg_class c \
-           left join pg_attribute v on v.attrelid = c.oid and v.attname = 'version' \
-           where c.relname = '{HISTORY_TABLE}' and c.relkind in ('r', 'p', 'v', 'm', 'f')), \
-         deleted as (select objoid from pg_description where description = {} \
-           and classoid = 'pg_namespace'::regclass and objsubid = 0) \
-         select n.oid is not null, h.relnamespace is not null, h.width, d.objoid is not null \
-         from unnest(array[{}]::text[]) with ordinality as w(name, position) \
-         left join pg_namespace n on n.nspname = w.name \
-         left join histories h on h.relnamespace = n.oid \
-         left join deleted d on d.objoid = n.oid \
+        "select w.schema is not null, w.history is not null, \
+           (select v.atttypid::regtype::text from pg_attribute v \
+             where v.attrelid = w.history and v.attname = 'version'), \
+           exists (select from pg_description d where d.objoid = w.schema \
+             and d.classoid = 'pg_namespace'::regclass and d.objsubid = 0 and d.description = {}) \
+         from (select n.oid as schema, \
+             (select c.oid from pg_class c where c.relname = '{HISTORY_TABLE}' \
+               and c.relnamespace = n.oid and c.relkind in ('r', 'p', 'v', 'm', 'f')) as history, \
+             w.position \
+           from unnest(array[{}]::text[]) with ordinality as w(name, position) \
+           left join pg_namespace n on n.nspname = w.name offset 0) as w \
          order by w.position",
         literal(BEING_DELETED),
         names.join(", ")

@@ -2,7 +2,7 @@
 //! each after a pause of its own.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -306,6 +306,23 @@ impl Queue {
             fresh.remove(index)
         };
         (0..most).map_while(next).collect()
+    }
+
+    /// Returns the first `most` that nobody has tried and for which there is the same to do as for
+    /// `first`; they stay where they are.
+    pub(super) fn upcoming(&self, first: &Planned, most: usize) -> Vec<SchemaName> {
+        let fresh = self.fresh.borrow();
+        let is_like = |task: &&Task| std::ptr::eq(&*task.planned, first) && task.is_untried();
+        fresh.iter().filter(is_like).take(most).map(|task| task.schema.clone()).collect()
+    }
+
+    /// Takes those of `schemas` that nobody has taken.
+    pub(super) fn take(&self, schemas: &HashSet<SchemaName>) -> Vec<Task> {
+        let mut fresh = self.fresh.borrow_mut();
+        let is_meant = |task: &Task| schemas.contains(&task.schema) && task.is_untried();
+        let (taken, left): (VecDeque<_>, _) = fresh.drain(..).partition(is_meant);
+        *fresh = left;
+        Vec::from(taken)
     }
 
     fn soonest(&self) -> Option<Instant> {

@@ -236,6 +236,8 @@ impl<'a> Run<'a> {
                     continue;
                 }
             };
+            let others_were_there = matches!(after, After::Changed) && task.is_untried();
+            let planned = Rc::clone(&task.planned);
             match self.look_again(worker, task, after, begun).await {
                 Some(next) if is_trial || next.may_start() => task = next,
                 // Its plan is another by now, which is being tried on another schema.
@@ -243,7 +245,12 @@ impl<'a> Run<'a> {
                     self.queue.give_back(next);
                     return true;
                 }
-                None => return !self.queue.is_stopped(),
+                None => {
+                    if others_were_there {
+                        self.look_ahead(worker, &planned).await;
+                    }
+                    return !self.queue.is_stopped();
+                }
             }
             trials.take(&task.planned);
         }

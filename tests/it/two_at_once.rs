@@ -240,3 +240,25 @@ async fn a_tenant_that_is_deleted_while_the_fleet_is_looked_at_is_missed_alone()
     let migrated = "select count(*) from pg_class where relname = 'two'";
     assert_eq!(project.query(migrated).await, "2");
 }
+
+#[tokio::test]
+async fn what_another_run_has_done_is_not_found_out_one_by_one() {
+    let project = Project::new().await;
+    project.add_many_tenants(150).await;
+    project.tenant_migration("V1__one.sql", "create table one ()");
+    project.migrate();
+    project.tenant_migration("V2__two.sql", "create table two ()");
+    let hold = "tenantctl.runs";
+    let proxy = Proxy::start(project.database(), Lose::Nothing { hold });
+    let mut command = project.command("migrate-schemas --tenants --quiet --jobs 2");
+    command.env("DATABASE_URL", proxy.url());
+    let program = project.start_command(command);
+    eventually("it has looked and not begun", async || proxy.holds()).await;
+    let before = proxy.asked();
+    let said = project.run("migrate-schemas --tenants --quiet");
+    assert_eq!(said, "150 schemas migrated\n");
+    proxy.release();
+    insta::assert_snapshot!(project.shown(&program.ends()), @"150 schemas up to date");
+    let asked = proxy.asked() - before;
+    assert!(asked < 50, "{asked} questions");
+}

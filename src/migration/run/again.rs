@@ -8,15 +8,20 @@ use tokio::time::Instant;
 use super::super::executor::Stop;
 use super::super::history::{self, Found, History, LookError};
 use super::super::interrupt::Urgency;
-use super::super::queue::{Creation, Task};
+use super::super::queue::{Creation, Planned, Task};
 use super::super::worker::Worker;
 use super::Run;
 use super::sorting::Sorted;
 use crate::event::{Blockage, BlockageKind, Cause, Event, Failure, Holder};
+use crate::name::SchemaName;
 use crate::pg::ConnectError;
 
 /// How often one schema's history is read again before its run is given up.
 const MOST_LOOKS: u32 = 5;
+
+/// So many histories are read ahead at first, and twice as many each time until the most.
+const FIRST_AHEAD: usize = 32;
+const MOST_AHEAD: usize = 512;
 
 /// Why a history is read again.
 pub(super) enum After {
@@ -109,6 +114,38 @@ impl Run<'_> {
                 self.fail(task.schema, task.from, after.into_failure());
                 None
             }
+        }
+    }
+
+    /// Reads the next histories as well, after one that somebody else has brought up to date: another
+    /// run is at work on the same schemas, or was. For as long as all of them are up to date, more.
+    pub(super) async fn look_ahead(&self, worker: &mut Worker<'_>, planned: &Planned) {
+        let mut most = FIRST_AHEAD;
+        while !self.queue.is_stopped() && self.executor.interrupt.urgency() < Urgency::Soon {
+            let schemas = self.queue.upcoming(planned, most);
+            // Where one cannot be read now, its turn comes.
+            let Ok(fleet) = worker.look(&schemas).await else {
+                return;
+            };
+            self.contact();
+            let is_done = |history: &History| {
+                let planned = self.plan(history.clone());
+                planned.is_empty() && !planned.plan.refused
+            };
+            let done: Vec<bool> = fleet.histories.iter().map(is_done).collect();
+            let is_done = |(_, found): &&(SchemaName, Found)| match found {
+                Found::History(index) => done[*index],
+                _ => false,
+            };
+            let done =
+                fleet.schemas.iter().filter(is_done).map(|(schema, _)| schema.clone()).collect();
+            for task in self.queue.take(&done) {
+                self.up_to_date(&task);
+            }
+            if done.len() < most {
+                return;
+            }
+            most = MOST_AHEAD.min(most * 2);
         }
     }
 

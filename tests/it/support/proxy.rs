@@ -89,6 +89,11 @@ impl Proxy {
         self.wire.held.load(Ordering::SeqCst)
     }
 
+    /// Returns how many questions the connections that migrate have asked, where none is lost.
+    pub(crate) fn asked(&self) -> usize {
+        self.wire.seen.load(Ordering::SeqCst)
+    }
+
     /// Lets the message go on its way.
     pub(crate) fn release(&self) {
         self.wire.released.store(true, Ordering::SeqCst);
@@ -137,6 +142,9 @@ impl Wire {
         let count = || self.seen.fetch_add(1, Ordering::SeqCst);
         let is_lost = match self.lose {
             Lose::Nothing { hold } => {
+                if migrates && message[0] == b'Q' {
+                    count();
+                }
                 let is_meant = String::from_utf8_lossy(message).contains(hold);
                 if is_meant && !self.held.swap(true, Ordering::SeqCst) {
                     while !self.released.load(Ordering::SeqCst) {
