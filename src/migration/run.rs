@@ -247,6 +247,8 @@ impl<'a> Run<'a> {
                 }
                 None => {
                     if others_were_there {
+                        // It has been told of.
+                        self.begin(worker.number(), []);
                         self.look_ahead(worker, &planned).await;
                     }
                     return !self.queue.is_stopped();
