@@ -216,6 +216,11 @@ impl Queue {
         self.fresh.borrow().iter().all(|task| task.trial() == Trial::Refused)
     }
 
+    /// Whether something was busy, and is to be tried again.
+    pub(super) fn has_deferred(&self) -> bool {
+        !self.deferred.borrow().is_empty()
+    }
+
     /// Puts a task back at the front: it was not tried.
     pub(super) fn give_back(&self, task: Task) {
         self.fresh.borrow_mut().push_front(task);

@@ -137,10 +137,7 @@ impl<'a> Run<'a> {
     async fn take_tasks(&self, number: usize, worker: &mut Worker<'_>) {
         loop {
             let mut goes_on = true;
-            while goes_on
-                && let Some((task, mut trials)) =
-                    self.queue.next(number, self.executor.interrupt).await
-            {
+            while goes_on && let Some((task, mut trials)) = self.next(number, worker).await {
                 let most = worker.at_once(&task);
                 let others = self.queue.more(number, self.workers.get(), &task, most - 1);
                 let task = match others.is_empty() {
@@ -161,6 +158,11 @@ impl<'a> Run<'a> {
                 return;
             }
         }
+    }
+
+    async fn next(&self, number: usize, worker: &mut Worker<'_>) -> Option<(Task, Trials<'_>)> {
+        self.vouch_before_waiting(worker).await;
+        self.queue.next(number, self.executor.interrupt).await
     }
 
     /// Notes what a worker has begun: these tasks, and no others any more.

@@ -90,6 +90,16 @@ async fn one_that_is_in_use_does_not_hold_up_those_behind_it() {
 }
 
 #[tokio::test]
+async fn what_is_done_is_told_of_while_one_is_in_use() {
+    let project = thirty().await;
+    let blocker = project.blocks_t11().await;
+    let mut terminal = project.terminal("migrate-schemas --tenants --jobs 1 --retries 1000");
+    terminal.sees("29 of 30 schemas");
+    blocker.release().await;
+    assert_eq!(terminal.ends().1, 0);
+}
+
+#[tokio::test]
 async fn one_that_is_refused_is_told_what_is_wrong_with_it() {
     let project = thirty().await;
     project.sql("alter table t11.notes add column text int; drop table t12.notes").await;

@@ -125,11 +125,23 @@ impl<'a> Run<'a> {
 
     /// Lets a worker vouch for what it has seen, as its connection is about to be replaced.
     pub(super) async fn vouch_before_leaving(&self, worker: &mut Worker<'_>, next: &Task) {
-        if worker.is_about_to_leave(next) && !self.unflushed.is_empty() {
-            let sent = Instant::now();
-            if worker.flush().await.is_ok() {
-                self.vouch(worker, sent);
-            }
+        if worker.is_about_to_leave(next) {
+            self.flush(worker).await;
+        }
+    }
+
+    /// Lets a worker vouch for what it has seen where nothing is left but what is in use: the next
+    /// commit may be long in coming.
+    pub(super) async fn vouch_before_waiting(&self, worker: &mut Worker<'_>) {
+        if self.queue.is_fresh_empty() && self.queue.has_deferred() {
+            self.flush(worker).await;
+        }
+    }
+
+    async fn flush(&self, worker: &mut Worker<'_>) {
+        let sent = Instant::now();
+        if !self.unflushed.is_empty() && worker.flush().await.is_ok() {
+            self.vouch(worker, sent);
         }
     }
 
