@@ -2,6 +2,8 @@
 
 use std::process::Output;
 
+use rustix::process::Signal;
+
 use crate::support::proxy::{Lose, Proxy};
 use crate::support::{Program, Project, eventually};
 
@@ -261,4 +263,38 @@ async fn what_another_run_has_done_is_not_found_out_one_by_one() {
     insta::assert_snapshot!(project.shown(&program.ends()), @"150 schemas up to date");
     let asked = proxy.asked() - before;
     assert!(asked < 50, "{asked} questions");
+}
+
+#[tokio::test]
+async fn who_is_interrupted_twice_while_looking_ahead_tells_of_each_schema_once() {
+    let project = Project::new().await;
+    project.add_many_tenants(30).await;
+    project.tenant_migration("V1__notes.sql", "create table notes (id int)");
+    project.migrate();
+    project.tenant_migration("V2__text.sql", "alter table notes add column text text");
+    let blocker = project.blocker("lock table t1.notes in access share mode").await;
+    // In the order of their names: `t1`, `t10`, which is found done, and what comes after it.
+    let hold = "unnest(array['t11'";
+    let proxy = Proxy::start(project.database(), Lose::Nothing { hold });
+    let mut command =
+        project.command("migrate-schemas --tenants --quiet --jobs 1 --lock-timeout off");
+    command.env("DATABASE_URL", proxy.url());
+    let program = project.start_command(command);
+    project.somebody_waits().await;
+    let said = project.run("migrate-schemas --tenants --exclude t1 --quiet");
+    assert_eq!(said, "29 schemas migrated\n");
+    blocker.release().await;
+    eventually("it looks ahead", async || proxy.holds()).await;
+    program.heeds(Signal::INT).await;
+    program.signal(Signal::TERM);
+    insta::assert_snapshot!(project.shown(&program.ends()), @"
+    1 schema migrated, 1 up to date, 28 not attempted
+    ------- stderr -------
+    stopping; interrupt again to cancel what is under way
+    cancelling what is running
+    error: interrupted
+    not attempted: t11, t12, t13, t14, t15 and 23 more
+    hint: run `tenantctl migrate-schemas --tenants --quiet --jobs 1 --lock-timeout off` again: it does only what is left
+    [exit status: 130]
+    ");
 }
