@@ -286,6 +286,15 @@ pub struct Blockage {
     pub kind: BlockageKind,
     /// Who holds it, as seen while waiting; empty when it was not seen.
     pub holders: Vec<Holder>,
+    /// What it left behind all the same, in words: outside a transaction, such as an invalid index.
+    pub left_behind: Vec<String>,
+}
+
+impl Blockage {
+    /// Returns that somebody is in the way, and that nothing was left behind.
+    pub(crate) fn new(site: Option<Site>, kind: BlockageKind, holders: Vec<Holder>) -> Self {
+        Self { site, kind, holders, left_behind: Vec::new() }
+    }
 }
 
 /// The kind of a [`Blockage`].
@@ -297,18 +306,22 @@ pub enum BlockageKind {
     HistoryLock,
     /// A statement did not get a lock in time.
     Lock(SqlError),
+    /// Each of its statements might have got its lock in time, and all together waited for too long.
+    Locks,
     /// A race was lost: a deadlock, a serialization failure, a shared catalog row.
     Conflict(SqlError),
 }
 
-/// A session that holds a lock somebody waits for (Postgres documentation, `pg_stat_activity`).
+/// Who holds a lock somebody waits for: a session (Postgres documentation, `pg_stat_activity`), or a
+/// prepared transaction, which no session holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
-    /// The backend's process id.
+    /// The backend's process id; 0 for a prepared transaction.
     pub pid: i64,
-    /// What the client calls itself.
+    /// What the client calls itself, or the kind of a process of the server's own.
     pub application_name: String,
-    /// The client's address; `local` for a socket.
+    /// The client's address; `local` for a socket. Empty, as are `state` and `query`, where the role may
+    /// not look at another's session, and for a prepared transaction.
     pub client: String,
     /// The state, such as `idle in transaction`.
     pub state: String,
@@ -316,4 +329,6 @@ pub struct Holder {
     pub transaction_age: Option<Duration>,
     /// Its statement, or its last one when it is idle; shortened.
     pub query: String,
+    /// The name of a prepared transaction (Postgres documentation, `PREPARE TRANSACTION`).
+    pub prepared: Option<String>,
 }

@@ -16,7 +16,7 @@ pub(crate) struct ExecutionArgs {
     #[command(flatten)]
     pace: PaceArgs,
 
-    /// The longest a statement waits for a lock, and so the longest it makes others wait; most
+    /// The longest a transaction waits for its locks, and so the longest it makes others wait; most
     /// attempts wait 200 ms [default: 2s]
     ///
     /// Autovacuum yields only to who has waited `deadlock_timeout` (1 s by default): with less

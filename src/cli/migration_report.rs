@@ -13,6 +13,7 @@ use super::text::{count, few, length, printable};
 use crate::event::{Blockage, BlockageKind, Event, Failure, Holder, Observer, Wave};
 use crate::migration::{Mode, history_is_locked};
 use crate::name::SchemaName;
+use crate::pg::literal;
 
 /// Up to so many schemas get a line each.
 const FEW: usize = 20;
@@ -243,14 +244,29 @@ pub(super) fn in_its_way(blockage: &Blockage, with_place: bool) -> String {
         BlockageKind::Lock(error) | BlockageKind::Conflict(error) => {
             format!("{migration}{}", printable_lines(&error.message))
         }
+        BlockageKind::Locks => format!("{migration}waited for its locks for as long as it may"),
     }
 }
 
 /// Returns `pid 4711 (myapp, 10.0.0.7), idle in transaction, its transaction open for 12 s; last
 /// statement: select …`.
 pub(crate) fn describe_holder(holder: &Holder) -> String {
-    let Holder { pid, application_name, client, state, transaction_age, query } = holder;
+    let Holder { pid, application_name, client, state, transaction_age, query, prepared } = holder;
+    if let Some(name) = prepared {
+        let age = transaction_age.map(length).unwrap_or_default();
+        let statement = printable(&literal(name));
+        return format!(
+            "prepared transaction {statement}, which no session holds, prepared {age} ago: it stays \
+             until `commit prepared {statement}` or `rollback prepared {statement}`"
+        );
+    }
     let name = if application_name.is_empty() { "no name" } else { application_name };
+    if query.is_empty() && state.is_empty() {
+        return format!(
+            "pid {pid} ({}); this role may not see what it does: `grant pg_read_all_stats` to it shows it",
+            printable(name)
+        );
+    }
     let since = match transaction_age {
         Some(age) => format!("its transaction open for {}", length(*age)),
         None => "in no transaction".to_owned(),
@@ -296,6 +312,7 @@ fn busy_fields(schema: &SchemaName, blockage: &Blockage) -> serde_json::Value {
             "state": holder.state,
             "transaction_seconds": holder.transaction_age.map(|it| it.as_secs_f64()),
             "query": holder.query,
+            "prepared": holder.prepared,
         })
     });
     json!({
@@ -304,5 +321,6 @@ fn busy_fields(schema: &SchemaName, blockage: &Blockage) -> serde_json::Value {
         "file": blockage.site.as_ref().map(|it| &it.path),
         "line": blockage.site.as_ref().map(|it| it.line),
         "held_by": holders.collect::<Vec<_>>(),
+        "left_behind": blockage.left_behind,
     })
 }

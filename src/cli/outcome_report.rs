@@ -223,14 +223,18 @@ fn explain_failure(report: &Report, mode: Mode, failure: &Failure, schemas: &[&S
     if let Some(error) = failure.cause.sql() {
         report.always_lines(&sql_details(error));
     }
-    for left in &failure.left_behind {
-        report.always(format!("    left behind: {}", printable(left)));
-    }
-    if !failure.left_behind.is_empty() {
-        report.always("    the next run begins the file anew, and keeps the concurrent indexes that are there");
-    }
+    say_left_behind(report, &failure.left_behind);
     if let Some(advice) = advice(&failure.cause) {
         report.always(format!("    {advice}"));
+    }
+}
+
+fn say_left_behind(report: &Report, left_behind: &[String]) {
+    for left in left_behind {
+        report.always(format!("    left behind: {}", printable(left)));
+    }
+    if !left_behind.is_empty() {
+        report.always("    the next run begins the file anew, and keeps the concurrent indexes that are there");
     }
 }
 
@@ -274,6 +278,7 @@ fn explain_busy(report: &Report, outcome: &Outcome) {
         for holder in &blockage.holders {
             report.always(format!("    held by {}", describe_holder(holder)));
         }
+        say_left_behind(report, &blockage.left_behind);
     }
     if outcome.busy.len() > most {
         let rest: Vec<&SchemaName> = outcome.busy.iter().skip(most).map(|(it, _)| it).collect();

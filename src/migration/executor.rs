@@ -41,7 +41,8 @@ pub struct ExecuteOptions {
     pub mode: Mode,
     /// How many schemas are worked on at once; at least 1.
     pub jobs: usize,
-    /// The longest a statement waits for a lock; for ever when `None`. Most waits are shorter.
+    /// The longest a transaction waits for its locks in all; for ever when `None`. Most waits are
+    /// shorter.
     pub lock_timeout: Option<Duration>,
     /// The longest a statement runs; for ever when `None`.
     pub statement_timeout: Option<Duration>,

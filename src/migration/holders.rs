@@ -1,169 +1,95 @@
 //! Who holds the lock that somebody waits for. It is asked while the waiting lasts: afterwards
 //! it is too late.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use tokio::sync::Notify;
-use tokio::time::Instant;
-
 use super::script::lock_key;
-use crate::event::{Holder, Observer, Silent};
+use crate::event::Holder;
 use crate::name::SchemaName;
-use crate::pg::{Connection, Incomplete, Lane, Row, Spare, literal};
+use crate::pg::{Connection, Incomplete, Row, literal};
 
-/// What is asked about a session that holds a lock, for the table alias `b`.
-const COLUMNS: &str = "b.pid, coalesce(b.application_name, ''), coalesce(host(b.client_addr), 'local'), \
-     coalesce(b.state, ''), (extract(epoch from clock_timestamp() - b.xact_start) * 1000)::int8, \
-     left(regexp_replace(coalesce(b.query, ''), '\\s+', ' ', 'g'), 120)";
+/// What is asked about a session `b`, or a prepared transaction `p`, that holds a lock. What a role may
+/// not see of another's session is said in these words (Postgres documentation, "The Statistics
+/// Collector").
+const COLUMNS: &str = "b.pid, \
+     coalesce(nullif(b.application_name, ''), nullif(b.backend_type, 'client backend'), ''), \
+     case when b.query = '<insufficient privilege>' then '' \
+       else coalesce(host(b.client_addr), 'local') end, \
+     coalesce(b.state, ''), \
+     (extract(epoch from clock_timestamp() - coalesce(b.xact_start, p.prepared)) * 1000)::int8, \
+     left(regexp_replace(coalesce(nullif(b.query, '<insufficient privilege>'), ''), \
+       '\\s+', ' ', 'g'), 120), p.gid";
 
-/// How often an observer may write down what it has noticed.
-const WRITE_DOWN_EVERY: Duration = Duration::from_millis(100);
+/// Whether a row `h` of `pg_locks` is of a prepared transaction `p`. Its rows have no process, and are
+/// told by that of its own number.
+const PREPARED: &str = "h.pid is null and h.virtualtransaction in (select x.virtualtransaction \
+       from pg_locks x where x.pid is null and x.locktype = 'transactionid' \
+         and x.transactionid = p.transaction)";
 
-/// When it may again after it could not: who waits for a lock is to be looked at meanwhile.
-const WRITE_DOWN_AGAIN: Duration = Duration::from_secs(1);
-
-/// A connection that answers no sooner is given up: others may need the place that it has.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-
-/// Looks, from the run's spare connection, at what the workers of one run wait for, and lends the
-/// connection to the run's observer now and then.
-#[derive(Debug, Default)]
-pub(super) struct Watch {
-    /// When each worker's present statement began.
-    since: RefCell<HashMap<usize, Instant>>,
-    seen: RefCell<HashMap<usize, Vec<Holder>>>,
-    ended: Notify,
+/// What a session of ours waits for.
+#[derive(Debug, Clone)]
+pub(super) struct Waiting {
+    /// Its transaction (`virtualtransaction` in `pg_locks`).
+    pub(super) transaction: String,
+    /// The lock, in words of the server's.
+    pub(super) lock: String,
+    /// For how long; not known before Postgres 14.
+    pub(super) since: Option<Duration>,
 }
 
-/// Does `work` on a connection whose name is `run` and a 0, and returns with its result who was last
-/// seen in its way.
-pub(crate) async fn watched<T>(
-    spare: &Spare,
+/// Returns what sessions wait for whose name is `run` and a number, and who is in their way, by their
+/// numbers.
+pub(super) async fn of_waiting(
+    connection: &mut Connection,
     run: &str,
-    work: impl Future<Output = T>,
-) -> (T, Vec<Holder>) {
-    let watch = Watch::default();
-    watch.begin(0);
-    let result = {
-        let looking = watch.run(spare, run, &Silent);
-        tokio::pin!(looking, work);
-        tokio::select! {
-            result = &mut work => result,
-            () = &mut looking => work.await,
-        }
-    };
-    (result, watch.end(0))
+) -> Result<HashMap<usize, (Waiting, Vec<Holder>)>, Incomplete> {
+    // A prepared transaction has no session: its process is 0.
+    let question = format!(
+        "select substr(a.application_name, {}), t.virtualtransaction, t.lock, t.since, {COLUMNS} \
+         from pg_stat_activity a \
+         cross join lateral (select l.*, (to_jsonb(l) - 'waitstart')::text as lock, \
+             (extract(epoch from clock_timestamp() - (to_jsonb(l) ->> 'waitstart')::timestamptz) \
+               * 1000)::int8 as since \
+           from pg_locks l where l.pid = a.pid and not l.granted limit 1) as t \
+         left join lateral (select distinct pid from unnest(pg_blocking_pids(a.pid)) as pid) as w \
+           on true \
+         left join pg_stat_activity b on b.pid = w.pid \
+         left join lateral (select p.* from pg_locks h join pg_prepared_xacts p on {PREPARED} \
+           where w.pid = 0 and h.granted and h.locktype = t.locktype \
+             and (h.database, h.relation, h.page, h.tuple, h.transactionid, h.classid, h.objid, \
+                 h.objsubid) is not distinct from (t.database, t.relation, t.page, t.tuple, \
+                 t.transactionid, t.classid, t.objid, t.objsubid)) as p on true \
+         where a.wait_event_type = 'Lock' and starts_with(a.application_name, {})",
+        run.len() + 1,
+        literal(run)
+    );
+    let mut found: HashMap<usize, (Waiting, Vec<Holder>)> = HashMap::new();
+    for row in &connection.ask(&question).await?.rows {
+        let Ok(number) = row.text(0).parse() else {
+            continue;
+        };
+        let waiting = Waiting {
+            transaction: row.text(1).to_owned(),
+            lock: row.text(2).to_owned(),
+            since: row.number(3).map(|it| Duration::from_millis(it.unsigned_abs())),
+        };
+        let (_, holders) = found.entry(number).or_insert((waiting, Vec::new()));
+        holders.extend(holder(row, 4));
+    }
+    Ok(found)
 }
 
-impl Watch {
-    /// Notes that worker `number` has sent something.
-    pub(super) fn begin(&self, number: usize) {
-        self.since.borrow_mut().insert(number, Instant::now());
-        self.seen.borrow_mut().remove(&number);
-    }
-
-    /// Notes that worker `number` has its answer, and returns who was seen in its way.
-    pub(super) fn end(&self, number: usize) -> Vec<Holder> {
-        self.since.borrow_mut().remove(&number);
-        self.seen.borrow_mut().remove(&number).unwrap_or_default()
-    }
-
-    /// Looks again and again until it is told that the work has ended.
-    ///
-    /// A worker that waits is looked at before the shortest lock timeout is over; one that has
-    /// been busy for longer is more likely working than waiting, and is looked at less often.
-    pub(super) async fn run(&self, spare: &Spare, run: &str, observer: &dyn Observer) {
-        let mut write_down_at = Instant::now() + WRITE_DOWN_EVERY;
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(self.pause()) => {}
-                () = self.ended.notified() => return,
-            }
-            if spare.is_resting() {
-                continue;
-            }
-            let mut lane = spare.lane().await;
-            let turn = self.turn(&mut lane, run, observer, &mut write_down_at);
-            if !tokio::time::timeout(ANSWER_WITHIN, turn).await.unwrap_or_default() {
-                lane.abandon();
-                drop(lane);
-                tokio::select! {
-                    () = tokio::time::sleep(Duration::from_secs(1)) => {}
-                    () = self.ended.notified() => return,
-                }
-            }
-        }
-    }
-
-    /// Looks once where somebody may wait, and lets the observer write. Returns whether the
-    /// connection answers; where it does not, the run goes on without us.
-    async fn turn(
-        &self,
-        lane: &mut Lane,
-        run: &str,
-        observer: &dyn Observer,
-        write_down_at: &mut Instant,
-    ) -> bool {
-        // Connected beforehand: the shortest wait is over soon.
-        if lane.serve(0).await.is_err() {
-            return false;
-        }
-        if Instant::now() >= *write_down_at {
-            let written = write_down(lane, observer).await;
-            let pause = if written.is_ok() { WRITE_DOWN_EVERY } else { WRITE_DOWN_AGAIN };
-            *write_down_at = Instant::now() + pause;
-            if matches!(written, Err(Incomplete::Lost(_))) {
-                return false;
-            }
-        }
-        let nobody_waits = self.oldest() < Some(Duration::from_millis(50));
-        nobody_waits || self.look(lane, run).await.is_some()
-    }
-
-    /// Ends the looking, once what is being asked is answered.
-    pub(super) fn end_looking(&self) {
-        self.ended.notify_one();
-    }
-
-    fn oldest(&self) -> Option<Duration> {
-        self.since.borrow().values().map(Instant::elapsed).max()
-    }
-
-    fn pause(&self) -> Duration {
-        match self.oldest() {
-            Some(age) if age > Duration::from_secs(1) => Duration::from_millis(400),
-            _ => Duration::from_millis(60),
-        }
-    }
-
-    /// Returns `None` when the connection does not answer; the run goes on without us.
-    async fn look(&self, lane: &mut Lane, run: &str) -> Option<()> {
-        let question = format!(
-            "select substr(a.application_name, {}), {COLUMNS} \
-             from pg_stat_activity a \
-             cross join lateral unnest(pg_blocking_pids(a.pid)) as w(pid) \
-             join pg_stat_activity b on b.pid = w.pid \
-             where a.wait_event_type = 'Lock' and starts_with(a.application_name, {})",
-            run.len() + 1,
-            literal(run)
-        );
-        let rows = lane.serve(0).await.ok()?.ask(&question).await.ok()?.rows;
-        let mut seen: HashMap<usize, Vec<Holder>> = HashMap::new();
-        for row in &rows {
-            if let Ok(worker) = row.text(0).parse() {
-                seen.entry(worker).or_default().push(holder(row, 1));
-            }
-        }
-        self.seen.borrow_mut().extend(seen);
-        Some(())
-    }
-}
-
-async fn write_down(lane: &mut Lane, observer: &dyn Observer) -> Result<(), Incomplete> {
-    let connection = lane.serve(0).await.map_err(Incomplete::Lost)?;
-    observer.write_down(connection).await
+/// Cancels what a transaction does, if it waits for a lock.
+pub(super) async fn cancel(
+    connection: &mut Connection,
+    transaction: &str,
+) -> Result<(), Incomplete> {
+    let question = format!(
+        "select pg_cancel_backend(pid) from pg_locks where not granted and virtualtransaction = {}",
+        literal(transaction)
+    );
+    connection.ask(&question).await.map(drop)
 }
 
 /// Returns who holds a schema's advisory lock.
@@ -171,14 +97,7 @@ pub(crate) async fn of_schema_lock(
     connection: &mut Connection,
     schema: &SchemaName,
 ) -> Result<Vec<Holder>, Incomplete> {
-    let question = format!(
-        "select {COLUMNS} from pg_locks l join pg_stat_activity b on b.pid = l.pid \
-         where l.locktype = 'advisory' and l.granted and l.objsubid = 1 \
-           and l.database = (select oid from pg_database where datname = current_database()) \
-           and (l.classid::int8 << 32) | l.objid::int8 = {}",
-        lock_key(schema)
-    );
-    Ok(connection.ask(&question).await?.rows.iter().map(|row| holder(row, 0)).collect())
+    ask(connection, &is_of_schemas(&[lock_key(schema)])).await
 }
 
 /// Returns who has one of these tables locked otherwise than for reading, in a transaction that is
@@ -188,15 +107,12 @@ pub(crate) async fn of_tables(
     tables: &[String],
 ) -> Result<Vec<Holder>, Incomplete> {
     let tables: Vec<String> = tables.iter().map(|it| literal(it)).collect();
-    let question = format!(
-        "select distinct on (b.pid) {COLUMNS} from pg_locks l join pg_stat_activity b using (pid) \
-         where l.locktype = 'relation' and l.granted and l.mode <> 'AccessShareLock' \
-           and l.relation in (select to_regclass(it) from unnest(array[{}]) as it) \
-           and b.pid <> pg_backend_pid()",
+    let condition = format!(
+        "h.locktype = 'relation' and h.mode <> 'AccessShareLock' \
+           and h.relation in (select to_regclass(it) from unnest(array[{}]) as it)",
         tables.join(", ")
     );
-    let rows = connection.ask(&question).await?.rows;
-    Ok(rows.iter().map(|row| holder(row, 0)).collect())
+    ask(connection, &condition).await
 }
 
 /// Returns who has anything of these schemas locked, be it for reading, or holds a schema's own lock,
@@ -207,29 +123,52 @@ pub(crate) async fn in_schemas(
 ) -> Result<Vec<Holder>, Incomplete> {
     let names: Vec<String> = schemas.iter().map(|it| literal(it.as_str())).collect();
     let keys: Vec<String> = schemas.iter().map(lock_key).collect();
-    let question = format!(
-        "select distinct on (b.pid) {COLUMNS} from pg_locks l join pg_stat_activity b using (pid) \
-         where l.granted and b.pid <> pg_backend_pid() \
-           and l.database = (select oid from pg_database where datname = current_database()) \
-           and (l.locktype = 'relation' and l.relation in (select c.oid from pg_class c \
-               join pg_namespace n on n.oid = c.relnamespace where n.nspname in ({names})) \
-             or l.locktype = 'advisory' and l.objsubid = 1 \
-               and (l.classid::int8 << 32) | l.objid::int8 in ({keys}))",
-        names = names.join(", "),
-        keys = keys.join(", "),
+    let condition = format!(
+        "(h.locktype = 'relation' and h.relation in (select c.oid from pg_class c \
+             join pg_namespace n on n.oid = c.relnamespace where n.nspname in ({})) \
+           or {})",
+        names.join(", "),
+        is_of_schemas(&keys),
     );
-    let rows = connection.ask(&question).await?.rows;
-    Ok(rows.iter().map(|row| holder(row, 0)).collect())
+    ask(connection, &condition).await
 }
 
-fn holder(row: &Row, first: usize) -> Holder {
+/// Returns the condition under which a lock `h` is one of these schemas' own.
+fn is_of_schemas(keys: &[String]) -> String {
+    format!(
+        "h.locktype = 'advisory' and h.objsubid = 1 \
+           and (h.classid::int8 << 32) | h.objid::int8 in ({})",
+        keys.join(", ")
+    )
+}
+
+/// Returns who holds a lock `h` of this database for which a condition is true.
+async fn ask(connection: &mut Connection, condition: &str) -> Result<Vec<Holder>, Incomplete> {
+    let question = format!(
+        "select distinct on (b.pid, p.gid) {COLUMNS} from pg_locks h \
+         left join pg_stat_activity b on b.pid = h.pid left join pg_prepared_xacts p on {PREPARED} \
+         where h.granted and h.pid is distinct from pg_backend_pid() \
+           and h.database = (select oid from pg_database where datname = current_database()) \
+           and {condition}"
+    );
+    Ok(connection.ask(&question).await?.rows.iter().filter_map(|row| holder(row, 0)).collect())
+}
+
+/// Returns who holds a lock; `None` where the holder has gone meanwhile.
+fn holder(row: &Row, first: usize) -> Option<Holder> {
     let milliseconds = row.number(first + 4).map(i64::unsigned_abs);
-    Holder {
-        pid: row.number(first).unwrap_or_default(),
+    let (pid, prepared) = (row.number(first), row.text(first + 6));
+    let prepared = (!prepared.is_empty()).then(|| prepared.to_owned());
+    if pid.is_none() && prepared.is_none() {
+        return None;
+    }
+    Some(Holder {
+        pid: pid.unwrap_or_default(),
         application_name: row.text(first + 1).to_owned(),
         client: row.text(first + 2).to_owned(),
         state: row.text(first + 3).to_owned(),
         transaction_age: milliseconds.map(Duration::from_millis),
         query: row.text(first + 5).to_owned(),
-    }
+        prepared,
+    })
 }

@@ -24,6 +24,7 @@ pub mod seeds;
 mod set;
 pub mod sql;
 mod survey;
+mod watch;
 mod waves;
 mod worker;
 
@@ -36,7 +37,7 @@ pub(crate) use history::locked as history_is_locked;
 pub use history::{Fleet, Found, History, LookError};
 pub(crate) use holders::{
     in_schemas as holders_in_schemas, of_schema_lock as holders_of_schema_lock,
-    of_tables as holders_of_tables, watched,
+    of_tables as holders_of_tables,
 };
 pub use interrupt::{Interrupt, Urgency};
 pub use listing::Duplicate;
@@ -47,4 +48,5 @@ pub(crate) use script::{lock_key, lock_key_of};
 pub use seeds::SeedsError;
 pub use set::MigrationSet;
 pub use survey::{Disagreement, State, Survey};
+pub(crate) use watch::watched;
 pub use waves::{Canaries, Share, ShareError, Waves};

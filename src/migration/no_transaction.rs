@@ -108,11 +108,7 @@ impl Session<'_> {
         }
         let holders = holders::of_schema_lock(&mut self.connection, &self.task.schema).await;
         let holders = holders.unwrap_or_default();
-        Err(Verdict::Blocked(Box::new(Blockage {
-            site: None,
-            kind: BlockageKind::SchemaLock,
-            holders,
-        })))
+        Err(Verdict::blocked(None, BlockageKind::SchemaLock, holders))
     }
 
     /// Refuses to go on when the schema is gone or its history is not what the plan was made from.
@@ -138,7 +134,7 @@ impl Session<'_> {
     async fn statement(&mut self, index: usize, statement: &Statement) -> Result<(), Verdict> {
         let wanted = statement.concurrent_index();
         if let Some(wanted) = wanted
-            && self.keep_or_remove(wanted).await?
+            && self.keep_or_remove(index, wanted).await?
         {
             self.note(statement, "was there already");
             return Ok(());
@@ -175,10 +171,14 @@ impl Session<'_> {
 
     /// Returns whether the index is there and valid. One that an earlier attempt left behind
     /// invalid is removed.
-    async fn keep_or_remove(&mut self, wanted: &ConcurrentIndex) -> Result<bool, Verdict> {
+    async fn keep_or_remove(
+        &mut self,
+        index: usize,
+        wanted: &ConcurrentIndex,
+    ) -> Result<bool, Verdict> {
         match self.is_valid(wanted).await? {
             Some(true) => Ok(true),
-            Some(false) => self.remove(wanted).await.map(|()| false),
+            Some(false) => self.remove(index, wanted).await.map(|()| false),
             None => Ok(false),
         }
     }
@@ -203,13 +203,20 @@ impl Session<'_> {
         Ok(rows.rows.first().map(|row| row.flag(0)))
     }
 
-    async fn remove(&mut self, index: &ConcurrentIndex) -> Result<(), Verdict> {
-        let Some(name) = &index.name else {
+    async fn remove(&mut self, index: usize, wanted: &ConcurrentIndex) -> Result<(), Verdict> {
+        let Some(name) = &wanted.name else {
             return Ok(());
         };
         let schema = identifier(self.task.schema.as_str());
         let drop = format!("drop index concurrently if exists {schema}.{}", identifier(name));
-        self.send(&drop).await.map(drop_rows)
+        let begun = Instant::now();
+        match self.connection.send(drop).await {
+            Ok(_) => Ok(()),
+            Err((Incomplete::Lost(error), _)) => Err(self.lost(error, Some(index))),
+            Err((Incomplete::Sql(error), _)) => {
+                Err(self.refused(index, Some(wanted), error, begun.elapsed()).await)
+            }
+        }
     }
 
     /// Says what a refused statement means, and what it leaves behind.
@@ -230,7 +237,8 @@ impl Session<'_> {
         let offset = error.position.map(|position| position.saturating_sub(1));
         // What was in the way may be gone in a moment, but what took effect is not done twice.
         if self.is_repeatable && is_passing(&error) {
-            return blocked(Some(self.executor.migrations.site(self.file, index, None)), error);
+            let site = Some(self.executor.migrations.site(self.file, index, None));
+            return blocked(site, error, self.left_behind(invalid));
         }
         let limit = self.executor.options.statement_timeout;
         let cause = match error.is("57014") {
@@ -252,12 +260,16 @@ impl Session<'_> {
         let text = &migrations.statements(self.file)[index].text;
         let offset = character.and_then(|it| text.char_indices().nth(it)).map(|(byte, _)| byte);
         let site = Some(migrations.site(self.file, index, offset));
-        let mut left_behind = self.effects.clone();
-        if let Some(name) = invalid {
-            let what = "the next run removes it and builds it again";
-            left_behind.push(format!("the invalid index `{name}`; {what}"));
-        }
+        let left_behind = self.left_behind(invalid);
         Verdict::Failed(Box::new(Failure { site, cause, left_behind }))
+    }
+
+    /// Returns what is there now, with the name of an invalid index.
+    fn left_behind(&self, invalid: Option<String>) -> Vec<String> {
+        let invalid = invalid.map(|name| {
+            format!("the invalid index `{name}`; the next run removes it and builds it again")
+        });
+        self.effects.iter().cloned().chain(invalid).collect()
     }
 
     /// Records the file, making the history table first where there is none.
@@ -303,7 +315,7 @@ impl Session<'_> {
             Ok(mut rows) => Ok(rows.pop().unwrap_or_default()),
             Err((Incomplete::Lost(error), _)) => Err(self.lost(error, None)),
             Err((Incomplete::Sql(error), _)) if self.is_repeatable && is_passing(&error) => {
-                Err(blocked(None, error))
+                Err(blocked(None, error, self.effects.clone()))
             }
             Err((Incomplete::Sql(error), _)) => Err(Verdict::Failed(Box::new(Failure {
                 site: None,
@@ -318,12 +330,12 @@ fn is_passing(error: &SqlError) -> bool {
     error.is_lock_not_available() || error.is_conflict()
 }
 
-fn blocked(site: Option<Site>, error: SqlError) -> Verdict {
+fn blocked(site: Option<Site>, error: SqlError, left_behind: Vec<String>) -> Verdict {
     let kind = match error.is_conflict() {
         true => BlockageKind::Conflict(error),
         false => BlockageKind::Lock(error),
     };
-    Verdict::Blocked(Box::new(Blockage { site, kind, holders: Vec::new() }))
+    Verdict::Blocked(Box::new(Blockage { site, kind, holders: Vec::new(), left_behind }))
 }
 
 fn drop_rows(_: Rows) {}

@@ -11,12 +11,12 @@ use tokio::time::Instant;
 use super::beyond;
 use super::executor::{Executor, Mode};
 use super::history::{self, Fleet, LookError};
-use super::holders::Watch;
 use super::no_transaction;
 use super::queue::{Task, Trial};
 use super::refused::Refused;
 use super::script::{Creating, Script, ScriptOptions, Subject};
-use crate::event::{Blockage, Cause, Failure, Holder};
+use super::watch::{Noticed, Watch};
+use crate::event::{Blockage, BlockageKind, Cause, Failure, Holder, Site};
 use crate::name::SchemaName;
 use crate::pg::{ConnectError, Connection, Incomplete, Lane};
 
@@ -49,6 +49,11 @@ pub(super) enum Verdict {
 }
 
 impl Verdict {
+    /// Returns that somebody is in the way, and that nothing was left behind.
+    pub(super) fn blocked(site: Option<Site>, kind: BlockageKind, holders: Vec<Holder>) -> Self {
+        Self::Blocked(Box::new(Blockage::new(site, kind, holders)))
+    }
+
     /// Whether the server was not there.
     pub(super) fn is_lost(&self) -> bool {
         matches!(self, Self::Lost(_) | Self::LostMidway(..) | Self::NoConnection(_))
@@ -205,7 +210,7 @@ impl<'a> Worker<'a> {
             Verdict::Applied { files: together, is_last, has_waited: waits_for_disk, is_proven };
         if tables.is_some() && is_proven {
             let script = Script::brief(subject, &options, self.lane.is_direct());
-            match self.carry_out(&script, watch).await {
+            match self.carry_out(task, &script, watch).await {
                 Ok(()) => return applied,
                 Err((Sent::Refused(refused), seen)) if refused.is_passing() => {
                     return self.judge(task, *refused, seen).await;
@@ -229,7 +234,7 @@ impl<'a> Worker<'a> {
                 Script::apply(subject, &options)
             }
         };
-        match self.carry_out(&script, watch).await {
+        match self.carry_out(task, &script, watch).await {
             Ok(()) => applied,
             Err((Sent::Refused(refused), seen)) => self.judge(task, *refused, seen).await,
             Err((Sent::Lost(error), _)) => self.lost(error),
@@ -267,13 +272,14 @@ impl<'a> Worker<'a> {
         if self.executor.migrations.is_confined() && !self.executor.migrations.may_leave(&[file]) {
             options.path.clear();
         }
-        watch.begin(self.number);
+        // Each statement is a transaction.
+        watch.begin(self.number, None);
         let mut verdict = no_transaction::attempt(&self.executor, options, task, file).await;
-        let seen = watch.end(self.number);
+        let Noticed { holders, .. } = watch.end(self.number);
         if let Verdict::Blocked(blockage) = &mut verdict
             && blockage.holders.is_empty()
         {
-            blockage.holders = seen;
+            blockage.holders = holders;
         }
         verdict
     }
@@ -281,7 +287,7 @@ impl<'a> Worker<'a> {
     fn script_options(&self, task: &Task, server_version: u32) -> ScriptOptions {
         let options = self.executor.options;
         ScriptOptions {
-            lock_timeout: options.lock_timeout.map(|longest| wait(longest, task.attempts)),
+            lock_timeout: self.patience(task),
             statement_timeout: options.statement_timeout,
             path: options.path.clone(),
             rehearse: options.mode == Mode::Rehearse,
@@ -292,13 +298,23 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Sends a script while somebody watches what it waits for.
-    async fn carry_out(&mut self, script: &Script, watch: &Watch) -> Result<(), (Sent, Seen)> {
+    /// Returns how long this attempt may wait for a lock, and for all of its locks.
+    fn patience(&self, task: &Task) -> Option<Duration> {
+        self.executor.options.lock_timeout.map(|longest| wait(longest, task.attempts))
+    }
+
+    /// Sends a task's script while somebody watches what it waits for.
+    async fn carry_out(
+        &mut self,
+        task: &Task,
+        script: &Script,
+        watch: &Watch,
+    ) -> Result<(), (Sent, Seen)> {
         let begun = Instant::now();
-        watch.begin(self.number);
+        watch.begin(self.number, self.patience(task));
         let sent = self.send(script).await;
-        let holders = watch.end(self.number);
-        sent.map_err(|sent| (sent, Seen { holders, elapsed: begun.elapsed() }))
+        let noticed = watch.end(self.number);
+        sent.map_err(|sent| (sent, Seen { noticed, elapsed: begun.elapsed() }))
     }
 
     async fn send(&mut self, script: &Script) -> Result<(), Sent> {
@@ -356,7 +372,7 @@ pub(super) async fn flush(connection: &mut Connection) -> Result<(), Incomplete>
 
 /// What was noticed while a script ran.
 struct Seen {
-    holders: Vec<Holder>,
+    noticed: Noticed,
     elapsed: Duration,
 }
 

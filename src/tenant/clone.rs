@@ -157,7 +157,7 @@ fn busy(schema: &SchemaName, kind: &BlockageKind) -> String {
         BlockageKind::SchemaLock | BlockageKind::HistoryLock => {
             format!("somebody else is at work on `{schema}`")
         }
-        BlockageKind::Lock(_) => {
+        BlockageKind::Lock(_) | BlockageKind::Locks => {
             format!("`{schema}` could not be cloned: somebody else is using what that takes")
         }
         BlockageKind::Conflict(error) => format!("`{schema}` could not be cloned: {error}"),

@@ -150,7 +150,7 @@ async fn a_schema_that_stays_busy_is_reported_in_json_with_who_holds_it() {
     let _blocker = project.blocker("select * from acme.orders").await;
     let arguments = "migrate-schemas --tenants --retries 2 --format json --quiet";
     insta::assert_snapshot!(project.run(arguments), @r#"
-    {"type":"busy","schema":"acme","message":"V2 `notes` at migrations/tenant/V2__notes.sql:1: canceling statement due to lock timeout","file":"migrations/tenant/V2__notes.sql","line":1,"held_by":[{"pid":[pid],"application_name":"blocker","client":"127.0.0.1","state":"idle in transaction","transaction_seconds":[time],"query":"begin; select * from acme.orders"}]}
+    {"type":"busy","schema":"acme","message":"V2 `notes` at migrations/tenant/V2__notes.sql:1: canceling statement due to lock timeout","file":"migrations/tenant/V2__notes.sql","line":1,"held_by":[{"pid":[pid],"application_name":"blocker","client":"127.0.0.1","state":"idle in transaction","transaction_seconds":[time],"query":"begin; select * from acme.orders","prepared":null}],"left_behind":[]}
     {"type":"summary","applied":0,"up_to_date":0,"failed":0,"busy":1,"not_attempted":0,"exit_status":6}
     ------- stderr -------
     error: schema `acme` is busy
@@ -201,6 +201,123 @@ async fn a_reader_never_waits_behind_us_for_longer_than_the_lock_timeout() {
     assert!(output.contains("[exit status: 6]"), "{output}");
     // Its own work, on a busy machine, comes on top.
     assert!(longest < Duration::from_millis(1500), "{longest:?}");
+}
+
+#[tokio::test]
+async fn a_reader_never_waits_longer_where_we_wait_for_one_lock_after_another() {
+    let project = with_orders(["acme"]).await;
+    project.sql("create table acme.b (); create table acme.c (); create table acme.d ()").await;
+    let others = ["b", "c", "d"].map(|table| format!("alter table {table} add column x int;"));
+    project.tenant_migration("V2__notes.sql", &format!("{ALTER}; {}", others.concat()));
+    let mut blockers = Vec::new();
+    for table in ["b", "c", "d"] {
+        blockers.push((table, project.blocker(&format!("select * from acme.{table}")).await));
+    }
+    let reader = Reader::start(project.database());
+    let program =
+        project.start("migrate-schemas --tenants --quiet --lock-timeout 2s --retries 100");
+    for (table, blocker) in blockers {
+        let waits = format!(
+            "select count(*) from pg_locks where relation = 'acme.{table}'::regclass and not granted \
+             and clock_timestamp() - waitstart > '1.5 s'"
+        );
+        let has_waited = async || project.query(&waits).await == "1";
+        eventually("it has waited for nearly as long as it may", has_waited).await;
+        blocker.release().await;
+    }
+    let output = program.ends();
+    let longest = reader.longest_wait();
+    assert_eq!(project.shown(&output), "1 schema migrated\n");
+    assert!(longest < Duration::from_millis(2800), "{longest:?}");
+}
+
+#[tokio::test]
+async fn a_file_does_not_make_others_wait_longer_than_the_flag_says() {
+    let project = with_orders(["acme"]).await;
+    project.tenant_migration("V2__notes.sql", &format!("set local lock_timeout = '20s'; {ALTER}"));
+    let _blocker = project.blocker("select * from acme.orders").await;
+    let reader = Reader::start(project.database());
+    let run = "migrate-schemas --tenants --quiet --lock-timeout 300ms --retries 0";
+    insta::assert_snapshot!(project.run(run), @"
+    1 schema busy
+    ------- stderr -------
+    error: schema `acme` is busy
+      caused by: V2 `notes`: waited for its locks for as long as it may
+         --> migrations/tenant/V2__notes.sql:1
+          |
+        1 | set local lock_timeout = '20s'; alter table orders add column note text
+        held by pid [pid] (blocker, 127.0.0.1), idle in transaction, its transaction open for [time]; last statement: begin; select * from acme.orders
+    hint: run `tenantctl migrate-schemas --quiet --lock-timeout [time] --retries 0 --schema=acme`
+    [exit status: 6]
+    ");
+    let longest = reader.longest_wait();
+    assert!(longest < Duration::from_millis(1500), "{longest:?}");
+}
+
+#[tokio::test]
+async fn a_prepared_transaction_in_the_way_is_named() {
+    let server = OwnServer::start(&[("max_prepared_transactions", "2")]);
+    let project = Project::new_on(&server.connection()).await;
+    project.add_tenants(&["acme"]).await;
+    project.tenant_migration("V1__orders.sql", "create table orders (id int)");
+    project.migrate();
+    project.tenant_migration("V2__notes.sql", ALTER);
+    project.sql("begin; insert into acme.orders values (1); prepare transaction 'it''s'").await;
+    let run = "migrate-schemas --tenants --quiet --lock-timeout 300ms --retries 2";
+    insta::assert_snapshot!(project.run(run), @"
+    1 schema busy
+    ------- stderr -------
+    error: schema `acme` is busy
+      caused by: V2 `notes`: canceling statement due to lock timeout
+         --> migrations/tenant/V2__notes.sql:1
+          |
+        1 | alter table orders add column note text
+        held by prepared transaction 'it''s', which no session holds, prepared [time] ago: it stays until `commit prepared 'it''s'` or `rollback prepared 'it''s'`
+    hint: run `tenantctl migrate-schemas --quiet --lock-timeout [time] --retries 2 --schema=acme`
+    [exit status: 6]
+    ");
+    insta::assert_snapshot!(project.run("delete-tenant acme --drop-schema --yes"), @"
+    ------- stderr -------
+    error: somebody else is at work in schema `acme`
+      held by prepared transaction 'it''s', which no session holds, prepared [time] ago: it stays until `commit prepared 'it''s'` or `rollback prepared 'it''s'`
+    hint: nothing was dropped by this attempt; run the same command again
+    [exit status: 6]
+    ");
+    project.sql("rollback prepared 'it''s'").await;
+    project.migrate();
+}
+
+#[tokio::test]
+async fn of_a_session_that_the_role_may_not_look_at_no_untruth_is_told() {
+    let project = with_orders(["acme"]).await;
+    let role = format!("deploy_{:08x}", fastrand::u32(..));
+    project
+        .sql(&format!(
+            "create role {role} login password 'x'; alter schema acme owner to {role}; \
+             alter table acme.orders owner to {role}; \
+             alter table acme.refinery_schema_history owner to {role}; \
+             grant usage on schema public, tenantctl to {role}; \
+             grant all on all tables in schema public, tenantctl to {role}; \
+             grant all on all sequences in schema public, tenantctl to {role}"
+        ))
+        .await;
+    let _blocker = project.blocker("select * from acme.orders").await;
+    let (user, password) = (role.clone(), "x".to_owned());
+    let deploys = ServerConnection { user, password, ..project.database().clone() };
+    let mut command = project.command("migrate-schemas --tenants --quiet --retries 1");
+    let output = command.env("DATABASE_URL", deploys.url()).output().unwrap();
+    insta::assert_snapshot!(project.shown(&output), @"
+    1 schema busy
+    ------- stderr -------
+    error: schema `acme` is busy
+      caused by: V2 `notes`: canceling statement due to lock timeout
+         --> migrations/tenant/V2__notes.sql:1
+          |
+        1 | alter table orders add column note text
+        held by pid [pid] (blocker); this role may not see what it does: `grant pg_read_all_stats` to it shows it
+    hint: run `tenantctl migrate-schemas --quiet --retries 1 --schema=acme`
+    [exit status: 6]
+    ");
 }
 
 /// Reads a tenant's table all the time, as an application does.

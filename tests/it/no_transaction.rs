@@ -141,6 +141,38 @@ async fn an_old_transaction_elsewhere_is_waited_for() {
 }
 
 #[tokio::test]
+async fn what_is_left_behind_by_who_gives_up_waiting_is_named() {
+    let project = Project::with_orders().await;
+    project.alone("create unique index concurrently orders_id on orders (id);");
+    let blocker = project.blocker("insert into acme.orders values (1)").await;
+    for retries in [0, 1] {
+        let run =
+            format!("migrate-schemas --tenants --quiet --lock-timeout 50ms --retries {retries}");
+        let said = project.run(&run).replace(&format!("--retries {retries}"), "--retries [n]");
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(said, @"
+            1 schema busy
+            ------- stderr -------
+            error: schema `acme` is busy
+              caused by: V2 `alone`: canceling statement due to lock timeout
+                 --> migrations/tenant/V2__alone.sql:2
+                  |
+                2 | create unique index concurrently orders_id on orders (id);
+                held by pid [pid] (blocker, 127.0.0.1), idle in transaction, its transaction open for [time]; last statement: begin; insert into acme.orders values (1)
+                left behind: the invalid index `orders_id`; the next run removes it and builds it again
+                the next run begins the file anew, and keeps the concurrent indexes that are there
+            hint: run `tenantctl migrate-schemas --quiet --lock-timeout [time] --retries [n] --schema=acme`
+            [exit status: 6]
+            ");
+        }
+        assert_eq!(project.indexes().await, "acme.orders_id|f");
+    }
+    blocker.release().await;
+    project.migrate();
+    assert_eq!(project.indexes().await, "acme.orders_id|t");
+}
+
+#[tokio::test]
 async fn an_ordinary_statement_waits_no_longer_than_in_a_transaction() {
     let project = Project::with_orders().await;
     project.alone("alter table orders add column x int;");

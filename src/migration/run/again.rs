@@ -9,6 +9,7 @@ use super::super::executor::Stop;
 use super::super::history::{self, Found, History, LookError};
 use super::super::interrupt::Urgency;
 use super::super::queue::{Creation, Planned, Task};
+use super::super::watch::Noticed;
 use super::super::worker::Worker;
 use super::Run;
 use super::sorting::Sorted;
@@ -90,7 +91,7 @@ impl Run<'_> {
             Err(Sorted::Locked(_)) => {
                 task.is_unread = true;
                 let kind = BlockageKind::HistoryLock;
-                self.block(task, Rc::new(Blockage { site: None, kind, holders }));
+                self.block(task, Rc::new(Blockage::new(None, kind, holders)));
                 None
             }
             Err(Sorted::Failed(schema, cause)) => {
@@ -166,9 +167,10 @@ impl Run<'_> {
         after: &After,
     ) -> Option<(Found, Vec<History>, Vec<Holder>)> {
         loop {
-            self.watch.begin(worker.number());
+            // It does nothing but read one history.
+            self.watch.begin(worker.number(), None);
             let looked = worker.look(std::slice::from_ref(&task.schema)).await;
-            let holders = self.watch.end(worker.number());
+            let Noticed { holders, .. } = self.watch.end(worker.number());
             match looked {
                 Ok(mut fleet) => {
                     self.contact();

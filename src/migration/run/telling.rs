@@ -99,11 +99,15 @@ impl Run<'_> {
 
     /// Puts a busy schema at the back of the line, or gives it up.
     pub(super) fn block(&self, mut task: Task, mut blockage: Rc<Blockage>) {
-        // A short wait may be over before anybody has looked at who is in the way.
-        if let Some(before) = &task.blockage
-            && blockage.holders.is_empty()
-        {
-            Rc::make_mut(&mut blockage).holders = before.holders.clone();
+        if let Some(before) = &task.blockage {
+            // A short wait may be over before anybody has looked at who is in the way.
+            if blockage.holders.is_empty() {
+                Rc::make_mut(&mut blockage).holders = before.holders.clone();
+            }
+            // It has not come as far as before.
+            if blockage.site.is_none() {
+                Rc::make_mut(&mut blockage).left_behind = before.left_behind.clone();
+            }
         }
         let counts = self.queue.is_fresh_empty();
         task.attempts += 1;

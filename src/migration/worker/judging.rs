@@ -8,8 +8,9 @@ use super::super::queue::Task;
 use super::super::refused::Refused;
 use super::super::script::{self, Origin};
 use super::super::set::MigrationSet;
+use super::super::watch::Noticed;
 use super::{Seen, Verdict, Worker};
-use crate::event::{Blockage, BlockageKind, Cause, Failure, Holder, Site};
+use crate::event::{BlockageKind, Cause, Failure, Holder, Site};
 use crate::pg::{Connection, Row};
 
 impl Worker<'_> {
@@ -80,21 +81,22 @@ impl Worker<'_> {
             Ok(connection) => holders_of(connection, task).await,
             Err(error) => return Verdict::Lost(error),
         };
-        Verdict::Blocked(Box::new(Blockage { site: None, kind: BlockageKind::SchemaLock, holders }))
+        Verdict::blocked(None, BlockageKind::SchemaLock, holders)
     }
 
     fn judge_sql(&self, task: &Task, refused: Refused, seen: Seen) -> Verdict {
         let site = refused.site(self.executor);
         let Refused { step, error, .. } = refused;
-        let holders = seen.holders;
+        let Noticed { holders, is_cancelled } = seen.noticed;
         let timeout = self.executor.options.statement_timeout;
         if error.is_lock_not_available() {
-            let kind = BlockageKind::Lock(error);
-            return Verdict::Blocked(Box::new(Blockage { site, kind, holders }));
+            return Verdict::blocked(site, BlockageKind::Lock(error), holders);
         }
         if error.is_conflict() {
-            let kind = BlockageKind::Conflict(error);
-            return Verdict::Blocked(Box::new(Blockage { site, kind, holders }));
+            return Verdict::blocked(site, BlockageKind::Conflict(error), holders);
+        }
+        if error.is("57014") && is_cancelled {
+            return Verdict::blocked(site, BlockageKind::Locks, holders);
         }
         let cause = match (error.code.as_str(), step.origin) {
             // The history table was made, or dropped, by somebody else meanwhile.

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::holders::Watch;
 use super::super::queue::Task;
 use super::super::refused::Refused;
 use super::super::script::{Script, ScriptOptions, Subject};
+use super::super::watch::Watch;
 use super::{Seen, Verdict, Worker};
 use crate::pg::Incomplete;
 
@@ -64,9 +64,9 @@ impl Worker<'_> {
         };
         let scripts: Vec<Script> = tasks.iter().enumerate().map(script).collect();
         let (begun, sent) = (Instant::now(), Script::message_of_all(&scripts));
-        watch.begin(self.number);
+        watch.begin(self.number, self.patience(&tasks[0]));
         let answer = self.send_message(&sent.text).await;
-        let seen = Seen { holders: watch.end(self.number), elapsed: begun.elapsed() };
+        let seen = Seen { noticed: watch.end(self.number), elapsed: begun.elapsed() };
         self.last_used = Instant::now();
         self.pace = begun.elapsed() / u32::try_from(tasks.len()).expect("a few");
         match answer {

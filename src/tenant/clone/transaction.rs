@@ -90,7 +90,7 @@ impl Transaction<'_> {
         let mut lane = self.spare.lane().await;
         let holders = holders_of_schema_lock(lane.serve(0).await?, schema).await;
         let (kind, holders) = (BlockageKind::SchemaLock, holders.unwrap_or_default());
-        let blockage = Box::new(Blockage { site: None, kind, holders });
+        let blockage = Box::new(Blockage::new(None, kind, holders));
         Ok(CloneError::Busy { schema: schema.clone(), blockage })
     }
 
@@ -203,7 +203,7 @@ impl Transaction<'_> {
     pub(super) fn refused(&self, incomplete: Incomplete) -> CloneError {
         let busy = |kind| CloneError::Busy {
             schema: self.clone.source.clone(),
-            blockage: Box::new(Blockage { site: None, kind, holders: Vec::new() }),
+            blockage: Box::new(Blockage::new(None, kind, Vec::new())),
         };
         match incomplete {
             Incomplete::Lost(error) => error.into(),
