@@ -45,6 +45,11 @@ pub enum Event<'a> {
         /// The schema.
         schema: &'a SchemaName,
     },
+    /// Since the run began, a schema was deleted or renamed.
+    Gone {
+        /// The name it had.
+        schema: &'a SchemaName,
+    },
     /// A schema could not be migrated.
     Failed {
         /// The schema.

@@ -416,6 +416,7 @@ pub(crate) fn post_migrate(mut before: Value, migrated: &Migrated) -> Value {
             "summary": {
                 "applied": outcome.applied,
                 "up_to_date": outcome.up_to_date,
+                "gone": outcome.gone.len(),
                 "failed": outcome.failed.len(),
                 "busy": outcome.busy.len(),
                 "not_attempted": outcome.not_attempted.len(),

@@ -107,6 +107,13 @@ impl MigrationReport {
         self.step(schema, true);
     }
 
+    fn gone(&self, schema: &SchemaName) {
+        let name = printable(schema.as_str());
+        self.report.warn(format!("{name}: its schema is gone since this run began"));
+        self.report.object("gone", json!({ "schema": schema.as_str() }));
+        self.step(schema, true);
+    }
+
     fn failed(&self, schema: &SchemaName, failure: &Failure) {
         self.failed.set(self.failed.get() + 1);
         // Of a few, the explanation at the end comes soon enough.
@@ -169,6 +176,7 @@ impl Observer for MigrationReport {
                 }
                 self.step(schema, true);
             }
+            Event::Gone { schema } => self.gone(schema),
             Event::Failed { schema, failure, .. } => self.failed(schema, failure),
             Event::Deferred { schema, blockage, attempts } => {
                 self.deferred(schema, blockage, *attempts)

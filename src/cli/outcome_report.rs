@@ -60,7 +60,7 @@ pub(crate) fn answer_seeded(report: &Report, seeds: &[String], outcome: &Outcome
     explain(report, Mode::Seed, outcome);
     summarise(report, Mode::Seed, outcome, 0, code);
     // The same command would do again what is done.
-    let left = left(outcome);
+    let left: Vec<&SchemaName> = outcome.not_done().collect();
     match left.len() {
         0 => {}
         1..=SHOWN => {
@@ -77,13 +77,6 @@ pub(crate) fn answer_seeded(report: &Report, seeds: &[String], outcome: &Outcome
         ),
     }
     code
-}
-
-/// Returns the schemas that are not done.
-fn left(outcome: &Outcome) -> Vec<&SchemaName> {
-    let failed = outcome.failed.iter().map(|(schema, _)| schema);
-    let busy = outcome.busy.iter().map(|(schema, _)| schema);
-    failed.chain(busy).chain(&outcome.not_attempted).collect()
 }
 
 /// Returns ` --schema=acme --schema=globex`.
@@ -124,6 +117,9 @@ fn summarise(report: &Report, mode: Mode, outcome: &Outcome, refused: usize, cod
         "not_attempted": outcome.not_attempted.len(),
         "exit_status": code.number(),
     });
+    if mode == Mode::Apply {
+        fields["gone"] = outcome.gone.len().into();
+    }
     if mode == Mode::Rehearse {
         fields["ended_early"] = outcome.ended_early().into();
     }
@@ -160,6 +156,7 @@ fn summary(mode: Mode, outcome: &Outcome, refused: usize) -> String {
         (outcome.applied - ended_early, done(mode)),
         (ended_early, "not rehearsed to the end"),
         (outcome.up_to_date, unchanged(mode)),
+        (outcome.gone.len(), "gone"),
         (outcome.failed.len() + refused, "failed"),
         (outcome.busy.len(), "busy"),
         (outcome.not_attempted.len(), "not attempted"),
@@ -259,8 +256,8 @@ fn advice(cause: &Cause) -> Option<&'static str> {
             Some("the role lacks a privilege: grant it, or connect as the owner of the schema")
         }
         Cause::NoSchema => Some(
-            "unless it has just been deleted, the registry still has a row for it: make the schema \
-             anew with `create schema` in psql, or remove the row there",
+            "unless it has just been deleted or renamed, the registry still has a row for it: make \
+             the schema anew with `create schema` in psql, or remove the row there",
         ),
         Cause::TimedOut(_) => Some("give it longer with `--statement-timeout`, or `off`"),
         _ => None,
@@ -324,7 +321,7 @@ fn explain_stop(report: &Report, outcome: &Outcome) {
 
 /// Returns the exit status of a run of which `refused` more were not tried.
 pub(crate) fn exit_code(outcome: &Outcome, refused: usize) -> ExitCode {
-    let done = outcome.applied + outcome.up_to_date;
+    let done = outcome.applied + outcome.up_to_date + outcome.gone.len();
     match &outcome.stop {
         Some(Stop::Interrupted) => return ExitCode::Interrupted,
         Some(Stop::Unreachable(_)) => return ExitCode::Unreachable,
@@ -340,7 +337,7 @@ pub(crate) fn exit_code(outcome: &Outcome, refused: usize) -> ExitCode {
 
 /// Returns the command that goes on from here, with the schemas' names where they are few.
 fn hint(outcome: &Outcome, mode: Mode, by_name: bool) -> Option<String> {
-    let left = left(outcome);
+    let left: Vec<&SchemaName> = outcome.not_done().collect();
     let left_behind = outcome.failed.iter().any(|(_, it)| !it.left_behind.is_empty());
     let needs_mending = outcome.failed.iter().any(|(_, it)| needs_mending(it));
     let before = match (needs_mending, left_behind) {

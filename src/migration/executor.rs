@@ -11,7 +11,7 @@ use super::run;
 use super::script::Registration;
 use super::set::MigrationSet;
 use super::waves::Waves;
-use crate::event::{Blockage, Failure, Observer};
+use crate::event::{Blockage, Cause, Event, Failure, Observer};
 use crate::name::SchemaName;
 use crate::pg::{ConnectError, Database, Spare, identifier};
 use crate::structure::Template;
@@ -127,6 +127,8 @@ pub struct Outcome {
     pub rehearsed_up_to: BTreeMap<String, Vec<SchemaName>>,
     /// Schemas that had nothing pending.
     pub up_to_date: usize,
+    /// Schemas that were deleted or renamed since the run began.
+    pub gone: Vec<SchemaName>,
     /// Schemas that were not migrated, and why; they are as they were before.
     pub failed: Vec<(SchemaName, Rc<Failure>)>,
     /// Schemas that somebody was using all the time.
@@ -142,6 +144,7 @@ impl Outcome {
     pub fn total(&self) -> usize {
         self.applied
             + self.up_to_date
+            + self.gone.len()
             + self.failed.len()
             + self.busy.len()
             + self.not_attempted.len()
@@ -159,15 +162,37 @@ impl Outcome {
         for (migration, schemas) in other.rehearsed_up_to {
             self.rehearsed_up_to.entry(migration).or_default().extend(schemas);
         }
+        self.gone.extend(other.gone);
         self.failed.extend(other.failed);
         self.busy.extend(other.busy);
         self.not_attempted.extend(other.not_attempted);
         self.stop = self.stop.take().or(other.stop);
     }
 
-    /// Whether every schema is where it should be.
+    /// Whether every schema is where it should be, or is no more.
     pub fn is_complete(&self) -> bool {
-        self.total() == self.applied + self.up_to_date && self.stop.is_none()
+        self.total() == self.applied + self.up_to_date + self.gone.len() && self.stop.is_none()
+    }
+
+    /// Returns the schemas that are not where they should be.
+    pub(crate) fn not_done(&self) -> impl Iterator<Item = &SchemaName> {
+        let failed = self.failed.iter().map(|(schema, _)| schema);
+        let busy = self.busy.iter().map(|(schema, _)| schema);
+        failed.chain(busy).chain(&self.not_attempted)
+    }
+
+    /// Tells of those schemas that are gone, and should be there, as failed.
+    pub(crate) fn miss(
+        &mut self,
+        observer: &dyn Observer,
+        is_missed: impl Fn(&SchemaName) -> bool,
+    ) {
+        let failure = Rc::new(Failure::from(Cause::NoSchema));
+        for schema in self.gone.extract_if(.., |schema| is_missed(schema)) {
+            let event = Event::Failed { schema: &schema, version: None, failure: &failure };
+            observer.observe(&event);
+            self.failed.push((schema, failure.clone()));
+        }
     }
 }
 

@@ -204,6 +204,10 @@ impl<'a> Run<'a> {
                     task.applied.extend(done.map(|&file| self.executor.migrations.label(file)));
                     After::Applied
                 }
+                Verdict::Failed(failure) if self.is_gone(&task, &failure.cause) => {
+                    self.gone(task.schema);
+                    return true;
+                }
                 Verdict::Failed(failure) => {
                     self.end_trials(&task, &failure, trials);
                     let version = task.planned.history.version();

@@ -20,7 +20,7 @@ use futures_util::future::{FutureExt as _, LocalBoxFuture};
 use tokio::time::Instant;
 
 use self::tables::Patience;
-use crate::event::{Event, Observer};
+use crate::event::{Event, Holder, Observer};
 use crate::name::SchemaName;
 use crate::pg::{ConnectError, Connection, Database, Incomplete, Spare, SqlError, literal};
 
@@ -305,8 +305,11 @@ impl Observer for Listening<'_> {
             }
             Event::Busy { schema, version, blockage } => {
                 let holders = blockage.holders.iter();
-                let holders: Vec<String> =
-                    holders.map(|it| format!("pid {} ({})", it.pid, it.application_name)).collect();
+                let holder = |it: &Holder| match &it.prepared {
+                    Some(name) => format!("prepared transaction {}", literal(name)),
+                    None => format!("pid {} ({})", it.pid, it.application_name),
+                };
+                let holders: Vec<String> = holders.map(holder).collect();
                 let what = match holders.is_empty() {
                     true => "in use".to_owned(),
                     false => format!("in use by {}", holders.join(", ")),

@@ -1,12 +1,14 @@
 //! Migrating the shared schema and the tenants': look at all, refuse early, act on each.
 
+use std::collections::HashSet;
+
 use super::registry::{Registry, RegistryError};
 use super::selection::{Selection, SelectionError};
 use crate::event::{Event, Observer, Site};
 use crate::migration::preflight::{self, PreflightError};
 use crate::migration::sql::Severity;
 use crate::migration::{
-    Disagreement, ExecuteOptions, Executor, Interrupt, Kind, LookError, MigrationSet, Mode,
+    Disagreement, ExecuteOptions, Executor, Fleet, Interrupt, Kind, LookError, MigrationSet, Mode,
     Outcome, PlanOptions, Survey, Waves,
 };
 use crate::name::SchemaName;
@@ -345,7 +347,8 @@ impl<'a> Migrate<'a> {
         };
         let mut migrated = Migrated::default();
         if let Some((set, survey)) = self.shared.zip(prepared.shared.take()) {
-            let outcome = executor(set, at_once).run(survey.fleet).await;
+            let mut outcome = executor(set, at_once).run(survey.fleet).await;
+            outcome.miss(observer, |_| true);
             let is_complete = outcome.is_complete();
             migrated.shared = Some(outcome);
             if !is_complete {
@@ -369,7 +372,43 @@ impl<'a> Migrate<'a> {
             None => self.look_at_new_registry(spare, set, options.jobs).await?,
         };
         migrated.tenants = executor(set, options).run(survey.fleet).await;
+        if !migrated.tenants.gone.is_empty() {
+            let renamed =
+                self.look_for_renamed(spare, set, &mut migrated.tenants, observer).await?;
+            let renamed = executor(set, at_once).run(renamed).await;
+            migrated.tenants.extend(renamed);
+        }
         Ok(migrated)
+    }
+
+    /// Looks at the registry once more, as some schemas are gone. Returns those that it has now and that
+    /// are behind, such as by another name; counts as failed what it has a row for still.
+    async fn look_for_renamed(
+        &self,
+        spare: &Spare,
+        set: &MigrationSet,
+        outcome: &mut Outcome,
+        observer: &dyn Observer,
+    ) -> Result<Fleet, MigrateError> {
+        let mut lane = spare.lane().await;
+        let resolved = self.selection.resolve(lane.serve(0).await?, self.registry).await;
+        let Ok(schemas) = resolved else {
+            // They were asked for by name.
+            outcome.miss(observer, |_| true);
+            return Ok(Fleet::default());
+        };
+        outcome.miss(observer, |schema| schemas.contains(schema));
+        let mut survey = Survey::take_over(&mut lane, &mut [], set, &schemas, self.plan).await?;
+        let known: HashSet<SchemaName> = outcome.not_done().cloned().collect();
+        let behind: HashSet<SchemaName> =
+            survey.behind_in_order().filter(|schema| !known.contains(schema)).cloned().collect();
+        survey.fleet.schemas.retain(|(schema, _)| behind.contains(schema));
+        let is_refused = check_files(survey.pending_files().into_iter().map(|file| (set, file)));
+        if outcome.stop.is_some() || is_refused.is_err() {
+            outcome.not_attempted.extend(behind);
+            return Ok(Fleet::default());
+        }
+        Ok(survey.fleet)
     }
 
     async fn look_at_new_registry(

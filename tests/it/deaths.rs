@@ -709,7 +709,7 @@ async fn ten_thousand_failures_are_as_many_short_records() {
     ------- stderr -------
     error: 10,000 schemas: gone1, gone10, gone100, gone1000, gone10000 and 9,995 more could not be migrated
       caused by: there is no such schema
-        unless it has just been deleted, the registry still has a row for it: make the schema anew with `create schema` in psql, or remove the row there
+        unless it has just been deleted or renamed, the registry still has a row for it: make the schema anew with `create schema` in psql, or remove the row there
     hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --tenants --max-failures 100%` again: it does only what is left
     [exit status: 1]
     ");

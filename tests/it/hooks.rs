@@ -51,7 +51,7 @@ async fn a_migration_is_told_before_and_after() {
     ");
     insta::assert_snapshot!(project.told(), @r#"
     {"type":"pre_migrate","shared":0,"tenants":2,"schemas":[{"schema":"acme","from":null,"to":1},{"schema":"globex","from":null,"to":1}]}
-    {"type":"post_migrate","shared":0,"tenants":2,"schemas":[{"schema":"acme","from":null,"to":1},{"schema":"globex","from":null,"to":1}],"result":"done","exit_status":0,"summary":{"applied":2,"up_to_date":1,"failed":0,"busy":0,"not_attempted":0},"failed":[],"busy":[],"not_attempted":[]}
+    {"type":"post_migrate","shared":0,"tenants":2,"schemas":[{"schema":"acme","from":null,"to":1},{"schema":"globex","from":null,"to":1}],"result":"done","exit_status":0,"summary":{"applied":2,"up_to_date":1,"gone":0,"failed":0,"busy":0,"not_attempted":0},"failed":[],"busy":[],"not_attempted":[]}
     "#);
 }
 
@@ -154,7 +154,7 @@ async fn a_failed_migration_is_told_and_keeps_its_status() {
     "#);
     insta::assert_snapshot!(project.told(), @r#"
     {"type":"pre_migrate","shared":0,"tenants":2,"schemas":[{"schema":"acme","from":null,"to":1},{"schema":"globex","from":null,"to":1}]}
-    {"type":"post_migrate","shared":0,"tenants":2,"schemas":[{"schema":"acme","from":null,"to":1},{"schema":"globex","from":null,"to":1}],"result":"partly","exit_status":4,"summary":{"applied":1,"up_to_date":0,"failed":1,"busy":0,"not_attempted":0},"failed":[{"schema":"globex","message":"relation \"notes\" already exists"}],"busy":[],"not_attempted":[]}
+    {"type":"post_migrate","shared":0,"tenants":2,"schemas":[{"schema":"acme","from":null,"to":1},{"schema":"globex","from":null,"to":1}],"result":"partly","exit_status":4,"summary":{"applied":1,"up_to_date":0,"gone":0,"failed":1,"busy":0,"not_attempted":0},"failed":[{"schema":"globex","message":"relation \"notes\" already exists"}],"busy":[],"not_attempted":[]}
     "#);
 }
 

@@ -151,7 +151,7 @@ async fn a_schema_that_stays_busy_is_reported_in_json_with_who_holds_it() {
     let arguments = "migrate-schemas --tenants --retries 2 --format json --quiet";
     insta::assert_snapshot!(project.run(arguments), @r#"
     {"type":"busy","schema":"acme","message":"V2 `notes` at migrations/tenant/V2__notes.sql:1: canceling statement due to lock timeout","file":"migrations/tenant/V2__notes.sql","line":1,"held_by":[{"pid":[pid],"application_name":"blocker","client":"127.0.0.1","state":"idle in transaction","transaction_seconds":[time],"query":"begin; select * from acme.orders","prepared":null}],"left_behind":[]}
-    {"type":"summary","applied":0,"up_to_date":0,"failed":0,"busy":1,"not_attempted":0,"exit_status":6}
+    {"type":"summary","applied":0,"up_to_date":0,"failed":0,"busy":1,"not_attempted":0,"exit_status":6,"gone":0}
     ------- stderr -------
     error: schema `acme` is busy
       caused by: V2 `notes`: canceling statement due to lock timeout

@@ -5,7 +5,7 @@ use std::process::Output;
 use rustix::process::Signal;
 
 use crate::support::proxy::{Lose, Proxy};
-use crate::support::{Program, Project, eventually};
+use crate::support::{Blocker, Program, Project, eventually};
 
 impl Project {
     /// Runs the program several times at once.
@@ -229,14 +229,15 @@ async fn a_tenant_that_is_deleted_while_the_fleet_is_looked_at_is_missed_alone()
     })
     .await;
     insta::assert_snapshot!(project.shown(&output), @"
-    2 schemas migrated, 2 failed
+    2 schemas migrated, 1 gone, 1 failed
     ------- stderr -------
+    warning: a: its schema is gone since this run began
     b: applied V2 `two`
     c: applied V2 `two`
-    error: 2 schemas: a, d could not be migrated
+    error: schema `d` could not be migrated
       caused by: there is no such schema
-        unless it has just been deleted, the registry still has a row for it: make the schema anew with `create schema` in psql, or remove the row there
-    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --jobs 1 --schema=a --schema=d`
+        unless it has just been deleted or renamed, the registry still has a row for it: make the schema anew with `create schema` in psql, or remove the row there
+    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --jobs 1 --schema=d`
     [exit status: 4]
     ");
     let migrated = "select count(*) from pg_class where relname = 'two'";
@@ -296,5 +297,84 @@ async fn who_is_interrupted_twice_while_looking_ahead_tells_of_each_schema_once(
     not attempted: t11, t12, t13, t14, t15 and 23 more
     hint: run `tenantctl migrate-schemas --tenants --quiet --jobs 1 --lock-timeout off` again: it does only what is left
     [exit status: 130]
+    ");
+}
+
+/// Starts a run over twelve tenants, and returns it with who keeps it at the first.
+async fn waits_at_the_first(project: &Project, flags: &str) -> (Blocker, Program) {
+    project.add_many_tenants(12).await;
+    project.tenant_migration("V1__notes.sql", "create table notes (id int)");
+    project.migrate();
+    project.tenant_migration("V2__text.sql", "alter table notes add column text text");
+    let blocker = project.blocker("lock table t1.notes in access share mode").await;
+    let run = format!("migrate-schemas --tenants --jobs 1 --lock-timeout off {flags}");
+    let program = project.start(&run);
+    project.somebody_waits().await;
+    (blocker, program)
+}
+
+#[tokio::test]
+async fn a_tenant_that_is_deleted_or_renamed_meanwhile_is_no_failure() {
+    let project = Project::new().await;
+    let (blocker, program) = waits_at_the_first(&project, "--fail-fast --canary t1 t5").await;
+    project.run("delete-tenant t5 --drop-schema --yes");
+    project.run("delete-tenant t6 --drop-schema --yes");
+    project.run("rename-tenant t7 r7");
+    blocker.release().await;
+    insta::assert_snapshot!(project.shown(&program.ends()), @"
+    10 schemas migrated, 3 gone
+    ------- stderr -------
+    wave 1 of 2, 2 canaries: t1, t5
+    t1: applied V2 `text`
+    warning: t5: its schema is gone since this run began
+    wave 2 of 2, 10 schemas: t10, t11, t12, t2, t3 and 5 more
+    warning: t6: its schema is gone since this run began
+    warning: t7: its schema is gone since this run began
+    t10: applied V2 `text`
+    t11: applied V2 `text`
+    t12: applied V2 `text`
+    t2: applied V2 `text`
+    t3: applied V2 `text`
+    t4: applied V2 `text`
+    t8: applied V2 `text`
+    t9: applied V2 `text`
+    r7: applied V2 `text`
+    ");
+    assert_eq!(project.recorded(2).await, 10);
+}
+
+#[tokio::test]
+async fn a_schema_that_is_dropped_behind_the_registrys_back_is_missed() {
+    let project = Project::new().await;
+    let (blocker, program) = waits_at_the_first(&project, "--quiet").await;
+    project.sql("drop schema t6 cascade").await;
+    blocker.release().await;
+    insta::assert_snapshot!(project.shown(&program.ends()), @"
+    11 schemas migrated, 1 failed
+    ------- stderr -------
+    warning: t6: its schema is gone since this run began
+    error: schema `t6` could not be migrated
+      caused by: there is no such schema
+        unless it has just been deleted or renamed, the registry still has a row for it: make the schema anew with `create schema` in psql, or remove the row there
+    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --jobs 1 --lock-timeout off --quiet --schema=t6`
+    [exit status: 4]
+    ");
+}
+
+#[tokio::test]
+async fn who_asked_for_a_tenant_by_name_that_is_gone_is_told_so() {
+    let project = Project::new().await;
+    let (blocker, program) = waits_at_the_first(&project, "--quiet --schema t1 --schema t7").await;
+    project.run("rename-tenant t7 r7");
+    blocker.release().await;
+    insta::assert_snapshot!(project.shown(&program.ends()), @"
+    1 schema migrated, 1 failed
+    ------- stderr -------
+    warning: t7: its schema is gone since this run began
+    error: schema `t7` could not be migrated
+      caused by: there is no such schema
+        unless it has just been deleted or renamed, the registry still has a row for it: make the schema anew with `create schema` in psql, or remove the row there
+    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --jobs 1 --lock-timeout off --quiet --schema=t7`
+    [exit status: 4]
     ");
 }

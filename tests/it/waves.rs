@@ -114,7 +114,7 @@ async fn a_canary_without_a_schema_stops_the_rest() {
     ------- stderr -------
     error: schema `acme` could not be migrated
       caused by: there is no such schema
-        unless it has just been deleted, the registry still has a row for it: make the schema anew with `create schema` in psql, or remove the row there
+        unless it has just been deleted or renamed, the registry still has a row for it: make the schema anew with `create schema` in psql, or remove the row there
     error: stopped early: the canary is not done
     not attempted: eha, globex, hooli, initech
     hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --tenants --canary acme` again: the canaries come first again, and what is done is not done twice
@@ -141,7 +141,7 @@ async fn canaries_in_json() {
     {"type":"not_attempted","schema":"globex"}
     {"type":"not_attempted","schema":"hooli"}
     {"type":"not_attempted","schema":"initech"}
-    {"type":"summary","applied":0,"up_to_date":0,"failed":1,"busy":0,"not_attempted":4,"exit_status":1}
+    {"type":"summary","applied":0,"up_to_date":0,"failed":1,"busy":0,"not_attempted":4,"exit_status":1,"gone":0}
     ------- stderr -------
     error: migration V1 `notes` could not be applied to schema `acme`
       caused by: relation "notes" already exists

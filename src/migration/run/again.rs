@@ -94,6 +94,10 @@ impl Run<'_> {
                 self.block(task, Rc::new(Blockage::new(None, kind, holders)));
                 None
             }
+            Err(Sorted::Failed(schema, cause)) if self.is_gone(&task, &cause) => {
+                self.gone(schema);
+                None
+            }
             Err(Sorted::Failed(schema, cause)) => {
                 self.fail(schema, task.from, (*cause).into());
                 None

@@ -65,6 +65,17 @@ impl Run<'_> {
         self.executor.observer.observe(&Event::UpToDate { schema: &task.schema });
     }
 
+    /// Whether a schema that was there at first is no more, which is no failure of its migrations.
+    pub(super) fn is_gone(&self, task: &Task, cause: &Cause) -> bool {
+        let is_gone = matches!(cause, Cause::NoSchema | Cause::BeingDeleted);
+        is_gone && task.creation.is_none() && self.executor.options.mode == Mode::Apply
+    }
+
+    pub(super) fn gone(&self, schema: SchemaName) {
+        self.executor.observer.observe(&Event::Gone { schema: &schema });
+        self.outcome.borrow_mut().gone.push(schema);
+    }
+
     /// `version` is the one that the schema stays at, where it is known.
     pub(super) fn fail(&self, schema: SchemaName, version: Option<i64>, failure: Failure) {
         let event = Event::Failed { schema: &schema, version, failure: &failure };

@@ -105,7 +105,7 @@ impl Run<'_> {
 
     fn done(&self) -> usize {
         let outcome = self.outcome.borrow();
-        outcome.applied + outcome.up_to_date
+        outcome.applied + outcome.up_to_date + outcome.gone.len()
     }
 
     /// Returns how many of the canaries that were named could not even be started.

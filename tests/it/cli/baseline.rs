@@ -119,7 +119,7 @@ async fn a_schema_that_is_not_there_fails_alone() {
     acme: recorded V1 `notes`
     error: schema `globex` could not be recorded
       caused by: there is no such schema
-        unless it has just been deleted, the registry still has a row for it: make the schema anew with `create schema` in psql, or remove the row there
+        unless it has just been deleted or renamed, the registry still has a row for it: make the schema anew with `create schema` in psql, or remove the row there
     hint: what failed is as it was; mend it and run `tenantctl baseline --tenants --to 1 --jobs 1` again: it does only what is left
     [exit status: 4]
     ");

@@ -1272,7 +1272,7 @@ async fn a_row_without_a_schema_fails_alone() {
     acme: applied V1 `notes`
     error: schema `ghost` could not be migrated
       caused by: there is no such schema
-        unless it has just been deleted, the registry still has a row for it: make the schema anew with `create schema` in psql, or remove the row there
+        unless it has just been deleted or renamed, the registry still has a row for it: make the schema anew with `create schema` in psql, or remove the row there
     hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --jobs 1 --schema=ghost`
     [exit status: 4]
     ");

@@ -164,7 +164,7 @@ async fn a_failure_leaves_nothing_in_its_schema_and_the_others_go_on() {
         SQLSTATE 23514
     error: schema `hooli` could not be seeded
       caused by: there is no such schema
-        unless it has just been deleted, the registry still has a row for it: make the schema anew with `create schema` in psql, or remove the row there
+        unless it has just been deleted or renamed, the registry still has a row for it: make the schema anew with `create schema` in psql, or remove the row there
     hint: for what is left: `tenantctl seed 'a first' b-second --schema=globex --schema=hooli`
     [exit status: 4]
     "#);
