@@ -200,7 +200,7 @@ pub enum Cause {
     #[error("{0}")]
     Sql(SqlError),
     /// A person or another program cancelled the statement.
-    #[error("the statement was cancelled by somebody on the server")]
+    #[error("the statement was cancelled by somebody on the server: {0}")]
     Cancelled(SqlError),
     /// The statement ran longer than the statement timeout.
     #[error("the statement ran longer than the statement timeout")]
@@ -273,6 +273,16 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Returns why a statement was cancelled after so long (SQLSTATE 57014), where `limit` is what is
+    /// allowed. A file may have set a limit of its own.
+    pub(crate) fn cancelled(error: SqlError, limit: Option<Duration>, after: Duration) -> Self {
+        match limit.is_some_and(|it| after >= it) {
+            true => Self::TimedOut(error),
+            false if error.message.contains("statement timeout") => Self::Sql(error),
+            false => Self::Cancelled(error),
+        }
+    }
+
     /// Returns the server's error, where there is one.
     pub fn sql(&self) -> Option<&SqlError> {
         match self {

@@ -76,7 +76,8 @@ fn flags(words: &[String], before: bool, is_kept: impl Fn(&str) -> bool) -> Stri
     let mut kept = String::new();
     let mut keeping = before;
     for word in words {
-        if word.starts_with('-') {
+        // A `-` alone is a value: standard input.
+        if word.starts_with('-') && word != "-" {
             let name = word.split_once('=').map_or(word.as_str(), |(name, _)| name);
             keeping = is_kept(name);
             if keeping && name == "--database-url" {
@@ -139,6 +140,7 @@ mod tests {
                 "--config a.toml migrate-schemas --canary acme eha --jobs 2 --match 'a*' -v",
                 "--config a.toml migrate-schemas --jobs 2 -v --schema=acme",
             ),
+            ("migrate-schemas --schemas-from - --jobs 1", "migrate-schemas --jobs 1 --schema=acme"),
             (
                 "migrate-schemas --database-url postgres://a:secret@b --tenants --lock-timeout=5s",
                 "migrate-schemas --database-url=… --lock-timeout=5s --schema=acme",

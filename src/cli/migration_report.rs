@@ -172,7 +172,11 @@ impl Observer for MigrationReport {
             }
             Event::UpToDate { schema } => {
                 if self.shows_each() {
-                    self.report.say(format!("{}: already up to date", printable(schema.as_str())));
+                    let what = match self.mode {
+                        Mode::Create | Mode::Adopt => "there",
+                        _ => "up to date",
+                    };
+                    self.report.say(format!("{}: already {what}", printable(schema.as_str())));
                 }
                 self.step(schema, true);
             }

@@ -111,7 +111,7 @@ fn summarise(report: &Report, mode: Mode, outcome: &Outcome, refused: usize, cod
     }
     let mut fields = json!({
         event_type(mode): outcome.applied,
-        "up_to_date": outcome.up_to_date,
+        "up_to_date": outcome.up_to_date + outcome.made_by_others.len(),
         "failed": outcome.failed.len() + refused,
         "busy": outcome.busy.len(),
         "not_attempted": outcome.not_attempted.len(),
@@ -155,7 +155,7 @@ fn summary(mode: Mode, outcome: &Outcome, refused: usize) -> String {
     let parts = [
         (outcome.applied - ended_early, done(mode)),
         (ended_early, "not rehearsed to the end"),
-        (outcome.up_to_date, unchanged(mode)),
+        (outcome.up_to_date + outcome.made_by_others.len(), unchanged(mode)),
         (outcome.gone.len(), "gone"),
         (outcome.failed.len() + refused, "failed"),
         (outcome.busy.len(), "busy"),
@@ -321,7 +321,7 @@ fn explain_stop(report: &Report, outcome: &Outcome) {
 
 /// Returns the exit status of a run of which `refused` more were not tried.
 pub(crate) fn exit_code(outcome: &Outcome, refused: usize) -> ExitCode {
-    let done = outcome.applied + outcome.up_to_date + outcome.gone.len();
+    let done = outcome.done();
     match &outcome.stop {
         Some(Stop::Interrupted) => return ExitCode::Interrupted,
         Some(Stop::Unreachable(_)) => return ExitCode::Unreachable,

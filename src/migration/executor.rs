@@ -129,6 +129,8 @@ pub struct Outcome {
     pub up_to_date: usize,
     /// Schemas that were deleted or renamed since the run began.
     pub gone: Vec<SchemaName>,
+    /// Schemas that were to be created, and that somebody else has just created.
+    pub made_by_others: Vec<SchemaName>,
     /// Schemas that were not migrated, and why; they are as they were before.
     pub failed: Vec<(SchemaName, Rc<Failure>)>,
     /// Schemas that somebody was using all the time.
@@ -142,12 +144,7 @@ pub struct Outcome {
 impl Outcome {
     /// Returns how many schemas this speaks of.
     pub fn total(&self) -> usize {
-        self.applied
-            + self.up_to_date
-            + self.gone.len()
-            + self.failed.len()
-            + self.busy.len()
-            + self.not_attempted.len()
+        self.done() + self.failed.len() + self.busy.len() + self.not_attempted.len()
     }
 
     /// Returns how many schemas were rehearsed up to a file that runs in no transaction.
@@ -163,15 +160,21 @@ impl Outcome {
             self.rehearsed_up_to.entry(migration).or_default().extend(schemas);
         }
         self.gone.extend(other.gone);
+        self.made_by_others.extend(other.made_by_others);
         self.failed.extend(other.failed);
         self.busy.extend(other.busy);
         self.not_attempted.extend(other.not_attempted);
         self.stop = self.stop.take().or(other.stop);
     }
 
-    /// Whether every schema is where it should be, or is no more.
+    /// Returns how many schemas are where they should be, or are no more.
+    pub fn done(&self) -> usize {
+        self.applied + self.up_to_date + self.made_by_others.len() + self.gone.len()
+    }
+
+    /// Whether there is no schema of which that is not so.
     pub fn is_complete(&self) -> bool {
-        self.total() == self.applied + self.up_to_date + self.gone.len() && self.stop.is_none()
+        self.total() == self.done() && self.stop.is_none()
     }
 
     /// Returns the schemas that are not where they should be.

@@ -242,8 +242,7 @@ impl Session<'_> {
         }
         let limit = self.executor.options.statement_timeout;
         let cause = match error.is("57014") {
-            true if limit.is_some_and(|it| elapsed >= it) => Cause::TimedOut(error),
-            true => Cause::Cancelled(error),
+            true => Cause::cancelled(error, limit, elapsed),
             false => Cause::Sql(error),
         };
         self.failed(index, offset, cause, invalid)

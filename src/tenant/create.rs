@@ -1,17 +1,18 @@
 //! Creating tenants: schema, migrations, registry row and domains, there whole or not at all.
 
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 use super::column::{Column, columns};
 use super::registry::{Registry, RegistryError};
-use crate::event::{Cause, Observer};
+use crate::event::{Cause, Event, Failure, Observer};
 use crate::migration::preflight;
 use crate::migration::{
     BEING_CREATED, ExecuteOptions, Executor, Fleet, Found, History, Interrupt, MigrationSet, Mode,
     Outcome, Plan, PlanOptions, PreflightError, Registration, history, history_is_locked,
 };
 use crate::name::{Hostname, SchemaName};
-use crate::pg::{Connection, Database, Incomplete, Row, Spare, SqlError, identifier, literal};
+use crate::pg::{Connection, Database, Incomplete, Spare, SqlError, identifier, literal};
 
 use crate::structure::Template;
 
@@ -159,20 +160,21 @@ impl CreateTenants<'_> {
         let tenants = named.as_slice();
         let taken = Taken::read(&mut connection, self.registry, tenants).await?;
         let mut obstacles = self.obstacles(&mut connection, &taken, &columns, tenants).await?;
-        connection.close().await;
-
         let names: Vec<SchemaName> = tenants.iter().map(|it| it.schema.clone()).collect();
         let mut fleet = history::read(self.database, &names).await?;
         for (index, (schema, found)) in fleet.schemas.iter().enumerate() {
             let there = *found != Found::NoSchema;
             if there && !taken.schemas.contains_key(schema.as_str()) {
                 // Somebody else has just created it.
+                let tenant = std::slice::from_ref(&tenants[index]);
+                let has_domains = !self.whole(&mut connection, tenant).await?.is_empty();
                 let schema = schema.clone();
-                obstacles.push((index, Obstacle::Exists { schema, has_domains: false }));
+                obstacles.push((index, Obstacle::Exists { schema, has_domains }));
             } else if self.adopt && !there {
                 obstacles.push((index, Obstacle::NothingToAdopt { schema: schema.clone() }));
             }
         }
+        connection.close().await;
         let blocked: HashSet<usize> = obstacles.iter().map(|(index, _)| *index).collect();
         let mut index = 0..;
         fleet.schemas.retain(|_| !blocked.contains(&index.next().expect("endless")));
@@ -248,10 +250,12 @@ impl CreateTenants<'_> {
         !column.is_generated && column.name != self.registry.names().schema_name
     }
 
-    /// Creates the tenants in whose way nothing was found.
+    /// Creates the tenants in whose way nothing was found. Those of `given_again` may as well have
+    /// been created by somebody else meanwhile, with their domains.
     pub async fn run(
         &self,
         prepared: PreparedTenants,
+        given_again: &[NewTenant],
         options: &ExecuteOptions,
         observer: &dyn Observer,
         interrupt: &Interrupt,
@@ -269,9 +273,53 @@ impl CreateTenants<'_> {
             observer,
             interrupt,
         };
-        let outcome = executor.create(prepared.fleet, prepared.registrations).await;
+        let mut outcome = executor.create(prepared.fleet, prepared.registrations).await;
+        if !outcome.made_by_others.is_empty() {
+            self.look_at_others(&spare, given_again, &mut outcome, observer).await;
+        }
         spare.close().await;
         Ok(outcome)
+    }
+
+    /// Sees whether what others have created meanwhile is what was asked for.
+    async fn look_at_others(
+        &self,
+        spare: &Spare,
+        given_again: &[NewTenant],
+        outcome: &mut Outcome,
+        observer: &dyn Observer,
+    ) {
+        let made = std::mem::take(&mut outcome.made_by_others);
+        let is_made = |tenant: &&NewTenant| made.contains(&tenant.schema);
+        let tenants: Vec<NewTenant> = given_again.iter().filter(is_made).cloned().collect();
+        let there = match spare.lane().await.serve(0).await {
+            Ok(connection) => self.whole(connection, &tenants).await.unwrap_or_default(),
+            Err(_) => HashSet::new(),
+        };
+        let failure = Rc::new(Failure::from(Cause::SchemaExists));
+        for schema in made {
+            if there.contains(&schema) {
+                observer.observe(&Event::UpToDate { schema: &schema });
+                outcome.made_by_others.push(schema);
+            } else {
+                let event = Event::Failed { schema: &schema, version: None, failure: &failure };
+                observer.observe(&event);
+                outcome.failed.push((schema, failure.clone()));
+            }
+        }
+    }
+
+    /// Returns those of the tenants that are registered with all of their domains.
+    async fn whole(
+        &self,
+        connection: &mut Connection,
+        tenants: &[NewTenant],
+    ) -> Result<HashSet<SchemaName>, RegistryError> {
+        let taken = Taken::read(connection, self.registry, tenants).await?;
+        let is_whole = |tenant: &&NewTenant| {
+            matches!(taken.by_registry(tenant), Some(Obstacle::Exists { has_domains: true, .. }))
+        };
+        Ok(tenants.iter().filter(is_whole).map(|tenant| tenant.schema.clone()).collect())
     }
 
     async fn preflight(
@@ -439,35 +487,39 @@ impl Taken {
         let hosts = array(tenants.iter().flat_map(|it| &it.domains).map(Hostname::as_str));
         let schema_column = identifier(&names.schema_name);
         let (id, domain) = (identifier(&names.id), identifier(&names.domain));
-        let registered = format!(
-            "select t.{schema_column}::text from {} as t where lower(t.{schema_column}::text) in \
-             (select lower(name) from unnest({schemas}) as name)",
-            registry.tenants_table()
-        );
-        let domains = format!(
-            "select d.{domain}::text, t.{schema_column}::text from {} as d \
-             join {} as t on t.{id} = d.{} where d.{domain}::text in (select unnest({hosts}))",
-            registry.domains_table(),
-            registry.tenants_table(),
-            identifier(&names.tenant_id)
-        );
-        let existing = format!(
-            "select nspname, coalesce(obj_description(oid, 'pg_namespace') = {}, false) \
+        // By one statement: between two, somebody else may have created one of them.
+        let question = format!(
+            "select 'tenant', t.{schema_column}::text, '' from {tenants} as t \
+             where lower(t.{schema_column}::text) in \
+               (select lower(name) from unnest({schemas}) as name) \
+             union all select 'domain', d.{domain}::text, t.{schema_column}::text \
+             from {domains} as d join {tenants} as t on t.{id} = d.{tenant_id} \
+             where d.{domain}::text in (select unnest({hosts})) \
+             union all select case obj_description(oid, 'pg_namespace') when {half_made} \
+                 then 'half-made' else 'schema' end, nspname::text, '' \
              from pg_namespace where nspname::text in (select unnest({schemas}))",
-            literal(BEING_CREATED)
+            tenants = registry.tenants_table(),
+            domains = registry.domains_table(),
+            tenant_id = identifier(&names.tenant_id),
+            half_made = literal(BEING_CREATED),
         );
-        let mut by_lower: HashMap<String, Vec<String>> = HashMap::new();
-        for row in registry.ask(connection, &registered).await? {
-            by_lower.entry(row.text(0).to_lowercase()).or_default().push(row.text(0).to_owned());
+        let (registered, domains, schemas) = (HashMap::new(), HashMap::new(), HashMap::new());
+        let mut taken = Self { registered, domains, schemas };
+        for row in registry.ask(connection, &question).await? {
+            let (name, of) = (row.text(1).to_owned(), row.text(2).to_owned());
+            match row.text(0) {
+                "tenant" => {
+                    taken.registered.entry(name.to_lowercase()).or_default().push(name);
+                }
+                "domain" => {
+                    taken.domains.insert(name, of);
+                }
+                kind => {
+                    taken.schemas.insert(name, kind == "half-made");
+                }
+            }
         }
-        let pair = |row: &Row| (row.text(0).to_owned(), row.text(1).to_owned());
-        let domains = registry.ask(connection, &domains).await?;
-        let existing = registry.ask(connection, &existing).await?;
-        Ok(Self {
-            registered: by_lower,
-            domains: domains.iter().map(pair).collect(),
-            schemas: existing.iter().map(|row| (row.text(0).to_owned(), row.flag(1))).collect(),
-        })
+        Ok(taken)
     }
 
     fn by_registry(&self, tenant: &NewTenant) -> Option<Obstacle> {

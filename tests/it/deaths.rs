@@ -435,7 +435,7 @@ async fn a_cancelled_statement_fails_its_schema_alone() {
     t2: applied V2 `traces`
     t3: applied V2 `traces`
     error: migration V2 `traces` could not be applied to schema `t1`
-      caused by: the statement was cancelled by somebody on the server
+      caused by: the statement was cancelled by somebody on the server: canceling statement due to user request
          --> migrations/tenant/V2__traces.sql:1
           |
         1 |  create table before_2 (); insert into log values (2); select pg_sleep(0.5); create table after_2 ()…
@@ -444,6 +444,28 @@ async fn a_cancelled_statement_fails_its_schema_alone() {
     [exit status: 4]
     ");
     assert_eq!(project.versions().await, "V1: 1, V2: 2");
+}
+
+#[tokio::test]
+async fn a_timeout_that_a_file_sets_for_itself_is_called_that() {
+    let project = Project::new().await;
+    project.add_many_tenants(1).await;
+    project.tenant_migration(
+        "V1__slow.sql",
+        "set local statement_timeout = '100ms'; select pg_sleep(10)",
+    );
+    insta::assert_snapshot!(project.run("migrate-schemas --tenants"), @"
+    1 schema failed
+    ------- stderr -------
+    error: migration V1 `slow` could not be applied to schema `t1`
+      caused by: canceling statement due to statement timeout
+         --> migrations/tenant/V1__slow.sql:1
+          |
+        1 | set local statement_timeout = '[time]'; select pg_sleep(10)
+        SQLSTATE 57014
+    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --schema=t1`
+    [exit status: 1]
+    ");
 }
 
 #[tokio::test]

@@ -189,7 +189,9 @@ async fn carry_out(
     let run_log = context.begin_run("create-tenant", create.database).await;
     let verb = if args.adopt { "adopted" } else { "created, applied" };
     let observer = run_log.listening(verb, &report);
-    let outcome = create.run(prepared, &options, &observer, context.signals.heed()).await;
+    let given_again = if is_one { &[] } else { tenants.as_slice() };
+    let interrupt = context.signals.heed();
+    let outcome = create.run(prepared, given_again, &options, &observer, interrupt).await;
     report.finish();
     let mut outcome = outcome?;
     outcome.up_to_date += there;
@@ -256,15 +258,13 @@ fn answer_dry_run(
     outcome_report::exit_code(&outcome, refused.len())
 }
 
-/// Returns the tenants of those that were tried which are there now.
+/// Returns the tenants of those that were tried which this run has created.
 fn created<'a>(
     tried: impl Iterator<Item = &'a NewTenant>,
     outcome: &Outcome,
 ) -> Vec<&'a NewTenant> {
-    let failed = outcome.failed.iter().map(|(schema, _)| schema);
-    let busy = outcome.busy.iter().map(|(schema, _)| schema);
-    let left: HashSet<&SchemaName> = failed.chain(busy).chain(&outcome.not_attempted).collect();
-    tried.filter(|tenant| !left.contains(&tenant.schema)).collect()
+    let others: HashSet<&SchemaName> = outcome.not_done().chain(&outcome.made_by_others).collect();
+    tried.filter(|tenant| !others.contains(&tenant.schema)).collect()
 }
 
 /// Returns what a hook is told of every tenant that was created.

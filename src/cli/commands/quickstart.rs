@@ -160,7 +160,7 @@ async fn create_first_tenant(
             other => Err(CommandError::Obstacle(other.clone())),
         };
     }
-    let outcome = create.run(prepared, options, &Silent, context.signals.heed()).await?;
+    let outcome = create.run(prepared, &[], options, &Silent, context.signals.heed()).await?;
     if !outcome.is_complete() {
         outcome_report::explain(&context.report, Mode::Create, &outcome);
         return Err(not_done("the first tenant could not be created"));

@@ -71,7 +71,7 @@ impl Run<'_> {
             ..creation
         });
         if matches!(after, After::Changed) && creation.as_ref().is_some_and(|it| !it.is_new) {
-            self.fail(task.schema, None, Cause::SchemaExists.into());
+            self.outcome.borrow_mut().made_by_others.push(task.schema);
             return None;
         }
         match self.next_task(task.schema.clone(), found, creation, planned) {

@@ -104,8 +104,7 @@ impl Run<'_> {
     }
 
     fn done(&self) -> usize {
-        let outcome = self.outcome.borrow();
-        outcome.applied + outcome.up_to_date + outcome.gone.len()
+        self.outcome.borrow().done()
     }
 
     /// Returns how many of the canaries that were named could not even be started.

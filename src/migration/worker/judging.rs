@@ -108,8 +108,7 @@ impl Worker<'_> {
                 let what = task.creation.as_ref().map(|it| it.register[index].what.clone());
                 Cause::Taken { what: what.unwrap_or_default() }
             }
-            ("57014", _) if timeout.is_some_and(|it| seen.elapsed >= it) => Cause::TimedOut(error),
-            ("57014", _) => Cause::Cancelled(error),
+            ("57014", _) => Cause::cancelled(error, timeout, seen.elapsed),
             _ => Cause::Sql(error),
         };
         Verdict::Failed(Box::new(Failure { site, cause, left_behind: Vec::new() }))

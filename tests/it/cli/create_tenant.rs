@@ -575,6 +575,27 @@ async fn a_tenant_without_migrations_is_a_tenant() {
 }
 
 #[tokio::test]
+async fn one_file_given_twice_at_once_creates_each_once() {
+    let project = Project::new().await;
+    project.tenant_migration("V1__notes.sql", "create table notes (id int); select pg_sleep(0.01)");
+    let rows = (0..40).map(|n| format!("n{n:02},N{n},n{n:02}.example\n")).collect::<String>();
+    project.write("tenants.csv", format!("schema_name,name,domain\n{rows}"));
+    let start = || project.start("create-tenant --from tenants.csv --quiet");
+    let mut created = 0;
+    for program in [start(), start(), start()] {
+        let output = program.ends();
+        let shown = project.shown(&output);
+        assert_eq!(output.status.code(), Some(0), "{shown}");
+        assert!(!shown.contains("error"), "{shown}");
+        let number = shown.split_once(" tenants created").or(shown.split_once(" tenant created"));
+        created += number.map_or(0, |(number, _)| number.parse::<usize>().unwrap());
+    }
+    assert_eq!(created, 40);
+    assert_eq!(project.query("select count(*) from domains").await, "40");
+    assert_eq!(project.recorded(1).await, 40);
+}
+
+#[tokio::test]
 async fn five_at_once_make_one() {
     let project = project().await;
     let children: Vec<_> = (0..5)
