@@ -227,7 +227,7 @@ pub enum Cause {
     #[error("it is being deleted")]
     BeingDeleted,
     /// The schema was no longer there when its migrations had run; it is there again.
-    #[error("the migrations dropped or renamed the schema itself")]
+    #[error("its migrations dropped or renamed the schema itself; it was rolled back")]
     DroppedItself,
     /// There is such a schema already.
     #[error("it exists: somebody else has just created it")]

@@ -277,7 +277,10 @@ impl<'a> Run<'a> {
             Cause::Outside { touched } if is_of_this_schema_alone(touched) => {
                 trials.end(Trial::Due);
             }
-            Cause::Beyond { .. } | Cause::Outside { .. } | Cause::OwnHistory
+            Cause::Beyond { .. }
+            | Cause::Outside { .. }
+            | Cause::OwnHistory
+            | Cause::DroppedItself
                 if trials.are_under_way() =>
             {
                 self.outcome.borrow_mut().stop.get_or_insert(Stop::Beyond);

@@ -1643,11 +1643,19 @@ async fn a_comment_without_an_end_does_not_take_the_rest_of_a_file_along() {
 
 #[tokio::test]
 async fn a_file_that_drops_its_own_schema_is_told_so() {
-    let project = Project::with_tenants(["acme"]).await;
-    let sql = "do $$ begin execute 'drop schema acme cascade'; end $$";
+    let project = Project::with_tenants(["acme", "eha", "globex"]).await;
+    let sql = "do $$ begin execute format('drop schema %I cascade', current_schema()); end $$";
     project.tenant_migration("V1__a.sql", sql);
-    let shown = project.run("migrate-schemas --tenants");
-    assert!(shown.contains("dropped or renamed the schema itself"), "{shown}");
+    insta::assert_snapshot!(project.run("migrate-schemas --tenants"), @"
+    1 schema failed, 2 not attempted
+    ------- stderr -------
+    error: schema `acme` could not be migrated
+      caused by: its migrations dropped or renamed the schema itself; it was rolled back
+    error: stopped early: the same migrations would do the same from every other schema
+    not attempted: eha, globex
+    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --schema=acme --schema=eha --schema=globex`
+    [exit status: 1]
+    ");
     assert_eq!(project.query("select to_regnamespace('acme') is null").await, "f");
 }
 
