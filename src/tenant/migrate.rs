@@ -9,7 +9,7 @@ use crate::migration::preflight::{self, PreflightError};
 use crate::migration::sql::Severity;
 use crate::migration::{
     Disagreement, ExecuteOptions, Executor, Fleet, Interrupt, Kind, LookError, MigrationSet, Mode,
-    Outcome, PlanOptions, Survey, Waves,
+    Outcome, PlanOptions, State, Survey, Waves,
 };
 use crate::name::SchemaName;
 use crate::pg::{ConnectError, Database, Incomplete, Lane, Spare};
@@ -372,17 +372,25 @@ impl<'a> Migrate<'a> {
             None => self.look_at_new_registry(spare, set, options.jobs).await?,
         };
         migrated.tenants = executor(set, options).run(survey.fleet).await;
-        if !migrated.tenants.gone.is_empty() {
-            let renamed =
-                self.look_for_renamed(spare, set, &mut migrated.tenants, observer).await?;
-            let renamed = executor(set, at_once).run(renamed).await;
-            migrated.tenants.extend(renamed);
+        // Who stopped early is not done, and will come again.
+        if !migrated.tenants.gone.is_empty() && migrated.tenants.stop.is_none() {
+            let looked = self.look_for_renamed(spare, set, &mut migrated.tenants, observer).await;
+            match looked {
+                Ok(renamed) if renamed.schemas.is_empty() => {}
+                Ok(renamed) => migrated.tenants.extend(executor(set, at_once).run(renamed).await),
+                // By that name they are not there, and whether by another one is not known.
+                Err(_) => migrated.tenants.miss(observer, |_| true),
+            }
         }
         Ok(migrated)
     }
 
     /// Looks at the registry once more, as some schemas are gone. Returns those that it has now and that
     /// are behind, such as by another name; counts as failed what it has a row for still.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::prepare`]; what was asked for by a name that is gone is one.
     async fn look_for_renamed(
         &self,
         spare: &Spare,
@@ -391,23 +399,19 @@ impl<'a> Migrate<'a> {
         observer: &dyn Observer,
     ) -> Result<Fleet, MigrateError> {
         let mut lane = spare.lane().await;
-        let resolved = self.selection.resolve(lane.serve(0).await?, self.registry).await;
-        let Ok(schemas) = resolved else {
-            // They were asked for by name.
-            outcome.miss(observer, |_| true);
-            return Ok(Fleet::default());
-        };
-        outcome.miss(observer, |schema| schemas.contains(schema));
+        let schemas = self.selection.resolve(lane.serve(0).await?, self.registry).await?;
         let mut survey = Survey::take_over(&mut lane, &mut [], set, &schemas, self.plan).await?;
+        check_files(survey.pending_files().into_iter().map(|file| (set, file)))?;
+        let missing: HashSet<SchemaName> = survey
+            .states()
+            .filter(|(_, state)| *state == State::NoSchema)
+            .map(|(schema, _)| schema.clone())
+            .collect();
+        outcome.miss(observer, |schema| missing.contains(schema));
         let known: HashSet<SchemaName> = outcome.not_done().cloned().collect();
         let behind: HashSet<SchemaName> =
             survey.behind_in_order().filter(|schema| !known.contains(schema)).cloned().collect();
         survey.fleet.schemas.retain(|(schema, _)| behind.contains(schema));
-        let is_refused = check_files(survey.pending_files().into_iter().map(|file| (set, file)));
-        if outcome.stop.is_some() || is_refused.is_err() {
-            outcome.not_attempted.extend(behind);
-            return Ok(Fleet::default());
-        }
         Ok(survey.fleet)
     }
 
