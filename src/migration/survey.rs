@@ -172,6 +172,12 @@ impl Survey {
         self.states().filter(move |(_, state)| is_behind(state)).map(|(schema, _)| schema)
     }
 
+    /// Returns the schemas that are not there.
+    pub(crate) fn missing(&self) -> impl Iterator<Item = &SchemaName> {
+        let missing = self.fleet.schemas.iter().filter(|(_, found)| *found == Found::NoSchema);
+        missing.map(|(schema, _)| schema)
+    }
+
     /// Whether every schema that is to stay is there and has nothing pending.
     pub fn is_clean(&self) -> bool {
         self.states().all(|(_, state)| matches!(state, State::UpToDate(_) | State::BeingDeleted))

@@ -9,7 +9,7 @@ use crate::migration::preflight::{self, PreflightError};
 use crate::migration::sql::Severity;
 use crate::migration::{
     Disagreement, ExecuteOptions, Executor, Fleet, Interrupt, Kind, LookError, MigrationSet, Mode,
-    Outcome, PlanOptions, State, Survey, Waves,
+    Outcome, PlanOptions, Survey, Waves,
 };
 use crate::name::SchemaName;
 use crate::pg::{ConnectError, Database, Incomplete, Lane, Spare};
@@ -255,6 +255,13 @@ impl<'a> Migrate<'a> {
             other => other?,
         };
         let mut survey = Survey::take_for_run(spare, lane, set, &schemas, self.plan, jobs).await?;
+        if survey.missing().next().is_some() {
+            // It may have been deleted or renamed since the registry was read.
+            let now = self.selection.resolve(lane.serve(0).await?, self.registry).await?;
+            if now != schemas {
+                survey = Survey::take_over(lane, &mut [], set, &now, self.plan).await?;
+            }
+        }
         // An order that somebody asked for is not given up for a little speed.
         if !self.selection.order.is_empty() {
             survey.fleet.read_by.clear();
@@ -402,11 +409,7 @@ impl<'a> Migrate<'a> {
         let schemas = self.selection.resolve(lane.serve(0).await?, self.registry).await?;
         let mut survey = Survey::take_over(&mut lane, &mut [], set, &schemas, self.plan).await?;
         check_files(survey.pending_files().into_iter().map(|file| (set, file)))?;
-        let missing: HashSet<SchemaName> = survey
-            .states()
-            .filter(|(_, state)| *state == State::NoSchema)
-            .map(|(schema, _)| schema.clone())
-            .collect();
+        let missing: HashSet<SchemaName> = survey.missing().cloned().collect();
         outcome.miss(observer, |schema| missing.contains(schema));
         let known: HashSet<SchemaName> = outcome.not_done().cloned().collect();
         let behind: HashSet<SchemaName> =

@@ -221,7 +221,7 @@ async fn a_history_that_changes_while_the_fleet_is_looked_at_is_that_schemas_alo
 }
 
 #[tokio::test]
-async fn a_tenant_that_is_deleted_while_the_fleet_is_looked_at_is_missed_alone() {
+async fn a_tenant_that_is_deleted_while_the_fleet_is_looked_at_is_left_out() {
     let project = four_behind().await;
     let output = while_it_looks(&project, async || {
         project.run("delete-tenant a --drop-schema --yes");
@@ -229,16 +229,10 @@ async fn a_tenant_that_is_deleted_while_the_fleet_is_looked_at_is_missed_alone()
     })
     .await;
     insta::assert_snapshot!(project.shown(&output), @"
-    2 schemas migrated, 1 gone, 1 failed
+    2 schemas migrated
     ------- stderr -------
-    warning: a: its schema is gone since this run began
     b: applied V2 `two`
     c: applied V2 `two`
-    error: schema `d` could not be migrated
-      caused by: there is no such schema
-        unless it has just been deleted or renamed, the registry still has a row for it: make the schema anew with `create schema` in psql, or remove the row there
-    hint: what failed is as it was; mend it and run `tenantctl migrate-schemas --jobs 1 --schema=d`
-    [exit status: 4]
     ");
     let migrated = "select count(*) from pg_class where relname = 'two'";
     assert_eq!(project.query(migrated).await, "2");
@@ -316,7 +310,8 @@ async fn waits_at_the_first(project: &Project, flags: &str) -> (Blocker, Program
 #[tokio::test]
 async fn a_tenant_that_is_deleted_or_renamed_meanwhile_is_no_failure() {
     let project = Project::new().await;
-    let (blocker, program) = waits_at_the_first(&project, "--fail-fast --canary t1 t5").await;
+    let (blocker, program) =
+        waits_at_the_first(&project, "--quiet --fail-fast --canary t1 t5").await;
     project.run("delete-tenant t5 --drop-schema --yes");
     project.run("delete-tenant t6 --drop-schema --yes");
     project.run("rename-tenant t7 r7");
@@ -324,21 +319,9 @@ async fn a_tenant_that_is_deleted_or_renamed_meanwhile_is_no_failure() {
     insta::assert_snapshot!(project.shown(&program.ends()), @"
     10 schemas migrated, 3 gone
     ------- stderr -------
-    wave 1 of 2, 2 canaries: t1, t5
-    t1: applied V2 `text`
     warning: t5: its schema is gone since this run began
-    wave 2 of 2, 10 schemas: t10, t11, t12, t2, t3 and 5 more
     warning: t6: its schema is gone since this run began
     warning: t7: its schema is gone since this run began
-    t10: applied V2 `text`
-    t11: applied V2 `text`
-    t12: applied V2 `text`
-    t2: applied V2 `text`
-    t3: applied V2 `text`
-    t4: applied V2 `text`
-    t8: applied V2 `text`
-    t9: applied V2 `text`
-    r7: applied V2 `text`
     ");
     assert_eq!(project.recorded(2).await, 10);
 }
