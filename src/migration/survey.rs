@@ -172,6 +172,26 @@ impl Survey {
         self.states().filter(move |(_, state)| is_behind(state)).map(|(schema, _)| schema)
     }
 
+    /// Adds other schemas.
+    pub(crate) fn extend(&mut self, other: Self) {
+        let histories = other.fleet.histories.into_iter().zip(other.plans);
+        let indexes: Vec<usize> = histories
+            .map(|(history, plan)| {
+                let known = self.fleet.histories.iter().position(|it| *it == history);
+                known.unwrap_or_else(|| {
+                    self.fleet.histories.push(history);
+                    self.plans.push(plan);
+                    self.plans.len() - 1
+                })
+            })
+            .collect();
+        let moved = other.fleet.schemas.into_iter().map(|(schema, found)| match found {
+            Found::History(index) => (schema, Found::History(indexes[index])),
+            other => (schema, other),
+        });
+        self.fleet.schemas.extend(moved);
+    }
+
     /// Returns the schemas that are not there.
     pub(crate) fn missing(&self) -> impl Iterator<Item = &SchemaName> {
         let missing = self.fleet.schemas.iter().filter(|(_, found)| *found == Found::NoSchema);

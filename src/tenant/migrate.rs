@@ -256,17 +256,36 @@ impl<'a> Migrate<'a> {
         };
         let mut survey = Survey::take_for_run(spare, lane, set, &schemas, self.plan, jobs).await?;
         if survey.missing().next().is_some() {
-            // It may have been deleted or renamed since the registry was read.
-            let now = self.selection.resolve(lane.serve(0).await?, self.registry).await?;
-            if now != schemas {
-                survey = Survey::take_over(lane, &mut [], set, &now, self.plan).await?;
-            }
+            self.catch_up(lane, set, &mut survey).await?;
         }
         // An order that somebody asked for is not given up for a little speed.
         if !self.selection.order.is_empty() {
             survey.fleet.read_by.clear();
         }
         Ok(Some(survey))
+    }
+
+    /// Leaves out what was deleted or renamed since the registry was read, and looks at what is new there,
+    /// such as by another name. It is quickly done, so that little can happen meanwhile.
+    async fn catch_up(
+        &self,
+        lane: &mut Lane,
+        set: &MigrationSet,
+        survey: &mut Survey,
+    ) -> Result<(), MigrateError> {
+        let now = self.selection.resolve(lane.serve(0).await?, self.registry).await?;
+        let gone: HashSet<SchemaName> = {
+            let now: HashSet<&SchemaName> = now.iter().collect();
+            survey.missing().filter(|schema| !now.contains(schema)).cloned().collect()
+        };
+        survey.fleet.schemas.retain(|(schema, _)| !gone.contains(schema));
+        let known: HashSet<&SchemaName> =
+            survey.fleet.schemas.iter().map(|(schema, _)| schema).collect();
+        let new: Vec<SchemaName> = now.iter().filter(|it| !known.contains(it)).cloned().collect();
+        if !new.is_empty() {
+            survey.extend(Survey::take_over(lane, &mut [], set, &new, self.plan).await?);
+        }
+        Ok(())
     }
 
     fn check_target(&self) -> Result<(), MigrateError> {

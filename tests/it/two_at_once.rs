@@ -221,18 +221,21 @@ async fn a_history_that_changes_while_the_fleet_is_looked_at_is_that_schemas_alo
 }
 
 #[tokio::test]
-async fn a_tenant_that_is_deleted_while_the_fleet_is_looked_at_is_left_out() {
+async fn what_is_deleted_while_the_fleet_is_looked_at_is_left_out_and_what_is_renamed_is_found() {
     let project = four_behind().await;
     let output = while_it_looks(&project, async || {
         project.run("delete-tenant a --drop-schema --yes");
         project.run("delete-tenant d --drop-schema --yes");
+        project.run("rename-tenant b e");
     })
     .await;
     insta::assert_snapshot!(project.shown(&output), @"
-    2 schemas migrated
+    2 schemas migrated, 2 gone
     ------- stderr -------
-    b: applied V2 `two`
+    warning: a: its schema is gone since this run began
+    warning: b: its schema is gone since this run began
     c: applied V2 `two`
+    e: applied V2 `two`
     ");
     let migrated = "select count(*) from pg_class where relname = 'two'";
     assert_eq!(project.query(migrated).await, "2");
