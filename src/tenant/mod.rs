@@ -24,6 +24,7 @@ mod restore;
 mod run_sql;
 mod seed;
 mod selection;
+mod taken;
 mod template;
 mod update;
 pub mod user;
